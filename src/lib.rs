@@ -1,0 +1,7 @@
+//! tenantcron
+pub mod config;
+pub mod db;
+pub mod logging;
+pub mod model;
+pub mod process;
+pub mod tenants;
