@@ -4,4 +4,5 @@ pub mod db;
 pub mod logging;
 pub mod model;
 pub mod process;
+pub mod scheduler;
 pub mod tenants;

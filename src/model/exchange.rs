@@ -1,5 +1,5 @@
 //! One exchange with one database: what the scheduler has to say (ends, releases, lives, resets, a
-//! claim, a look) and what the database answered. One exchange is one transaction, in the order finish,
+//! claim, a look) and what the database answered. One exchange is one transaction, in the order finish, undo,
 //! release, refresh, reset, claim, poll; every part covers many tenants in one statement and never waits for a row.
 
 use super::{Becomes, DbTime, OpenRun, Outcome, RunId, RunIdentity, StatusRow};
@@ -26,6 +26,8 @@ pub struct Identity {
 pub struct Exchange {
     /// Runs that ended (or are lost).
     pub finish: Vec<Finish>,
+    /// Claims whose child could not be started for want of resources: the run is deleted, the row needed.
+    pub undo: Vec<RunIdentity>,
     /// Stale claims of others that the operator's `stale.action = "release"` frees.
     pub release: Vec<Release>,
     /// Runs whose life is confirmed.
@@ -42,6 +44,7 @@ impl Exchange {
     /// True if there is nothing to say.
     pub fn is_empty(&self) -> bool {
         self.finish.is_empty()
+            && self.undo.is_empty()
             && self.release.is_empty()
             && self.refresh.is_empty()
             && self.reset.is_empty()
@@ -51,7 +54,7 @@ impl Exchange {
 
     /// True if a run waits for it: such exchanges go before mere looks.
     pub fn is_urgent(&self) -> bool {
-        !self.finish.is_empty() || self.claim.is_some()
+        !self.finish.is_empty() || !self.undo.is_empty() || self.claim.is_some()
     }
 }
 
@@ -205,6 +208,8 @@ pub struct Reply {
     pub now: Option<DbTime>,
     /// One answer per [`Finish`].
     pub finished: Vec<Finished>,
+    /// One answer per run to undo.
+    pub undone: Vec<Finished>,
     /// Keys that were released.
     pub released: Vec<String>,
     /// One answer per [`Refresh`].

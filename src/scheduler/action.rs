@@ -1,0 +1,98 @@
+//! What the core wants done. Imperatives; the shell obeys in order and answers by events.
+
+use super::event::{End, Unknown};
+use crate::model::{DatabaseId, Exchange, Outcome, RunId, TenantName};
+use std::time::Duration;
+
+/// A thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Take these tenants' locks and up to so many slots, without waiting; answer [`super::Event::Locked`].
+    Lock {
+        /// In queue order.
+        tenants: Vec<TenantName>,
+        /// How many slots; zero where none are needed.
+        slots: u32,
+    },
+    /// Let go of tenants' locks and of slots that no run holds.
+    Unlock {
+        /// Their locks.
+        tenants: Vec<TenantName>,
+        /// How many slots.
+        slots: u32,
+    },
+    /// Talk to a database; answer [`super::Event::Exchanged`].
+    Exchange {
+        /// Which.
+        database: DatabaseId,
+        /// What to say.
+        exchange: Exchange,
+    },
+    /// Start the child of a claimed run; answer Started or NotStarted.
+    Start {
+        /// Whose.
+        tenant: TenantName,
+        /// The run.
+        run: RunId,
+    },
+    /// Signal the process group.
+    Signal {
+        /// Whose.
+        tenant: TenantName,
+        /// Which signal.
+        force: Force,
+    },
+    /// See whether the process group is empty; answer GroupEmptied if so.
+    CheckGroup {
+        /// Whose.
+        tenant: TenantName,
+    },
+    /// Find out what an open run of this node that nobody here knows is; answer Examined.
+    Examine(Unknown),
+    /// The run is over: write the end line, let go of lock and slot.
+    Close(Closing),
+    /// Nothing is left to do.
+    Exit {
+        /// What the process ends with.
+        reason: ExitReason,
+    },
+}
+
+/// How hard to ask a process group to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// SIGTERM.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// A run that is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Closing {
+    /// Whose.
+    pub tenant: TenantName,
+    /// Which.
+    pub run: RunId,
+    /// Its main process, if there was one.
+    pub pid: Option<i32>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The main process's status and cost.
+    pub end: Option<End>,
+    /// From the claim to the end.
+    pub elapsed: Duration,
+}
+
+/// Why the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitReason {
+    /// All is done and recorded.
+    Done,
+    /// Ends could not be recorded, so many.
+    Unrecorded(usize),
+    /// `--once`: not one database answered.
+    NoDatabase,
+    /// `run TENANT…`: some tenant could not be run at all.
+    Refused,
+}

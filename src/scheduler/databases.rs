@@ -1,0 +1,378 @@
+//! What is to be said to each database, and how it fares: poll due, exchange in flight, down and backing off.
+
+use super::action::Action;
+use super::backoff::Backoff;
+use super::notice::Notice;
+use super::rules::{Mode, REFRESH_EVERY};
+use super::run::RecordAs;
+use super::slots;
+use super::state::{Scheduler, Timer};
+use super::tenant::{Stage, TenantId};
+use crate::model::{
+    Claim, DatabaseId, DbTime, Exchange, Moment, Offer, Poll, Refresh, Release, Reset, RowValue, Trouble, TroubleKind,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One database.
+#[derive(Debug, Default)]
+pub(super) struct Database {
+    /// The keys of its tenants.
+    pub keys: Arc<[String]>,
+    /// Its `now()`, and when it told it.
+    pub clock: Option<(DbTime, Moment)>,
+    pub health: Health,
+    backoff: Backoff,
+    /// An exchange is under way.
+    pub in_flight: Option<InFlight>,
+    /// Its next claim's locks are being taken.
+    pub awaiting_locks: bool,
+    /// When it is looked at next; none before it has tenants.
+    pub poll_due: Option<Moment>,
+    polled_before: bool,
+    /// Keys to look at before that.
+    pub look_at: BTreeSet<String>,
+    /// Runs of ours that live.
+    pub runs: BTreeSet<TenantId>,
+    /// Runs of ours that ended and are not recorded.
+    pub to_record: Vec<TenantId>,
+    pub resets: Vec<TenantId>,
+    pub releases: Vec<Release>,
+    pub claim: Pending,
+    pub filed: Option<Moment>,
+}
+
+/// The next claim: locks are held.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub offers: Vec<TenantId>,
+    pub limit: u32,
+}
+
+/// How a database fares.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Not asked yet.
+    #[default]
+    Unknown,
+    /// Its last exchange was answered.
+    Up,
+    /// Its last exchange failed.
+    Down { since: Moment, retry_at: Moment },
+}
+
+/// What the exchange under way says.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    pub finish: Vec<TenantId>,
+    pub undo: Vec<TenantId>,
+    pub refresh: Vec<TenantId>,
+    pub resets: Vec<TenantId>,
+    pub releases: Vec<String>,
+    pub claim: Pending,
+    pub polls: Polls,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Polls {
+    #[default]
+    Nothing,
+    Some,
+    All,
+}
+
+impl Database {
+    pub fn poll_by(&mut self, moment: Moment) {
+        if !self.keys.is_empty() {
+            self.poll_due = Some(self.poll_due.map_or(moment, |due| due.min(moment)));
+        }
+    }
+
+    /// Answered, or failed, at least once.
+    pub fn tried(&self) -> bool {
+        self.health != Health::Unknown
+    }
+}
+
+impl Scheduler {
+    pub(super) fn databases_mut(&mut self, id: DatabaseId) -> &mut Database {
+        let place = id.0 as usize;
+        if place >= self.databases.len() {
+            self.databases.resize_with(place + 1, Database::default);
+        }
+        self.dirty.insert(id);
+        &mut self.databases[place]
+    }
+
+    pub(super) fn database(&self, id: DatabaseId) -> Option<&Database> {
+        self.databases.get(id.0 as usize)
+    }
+
+    pub(super) fn is_up(&self, id: DatabaseId) -> bool {
+        self.database(id).is_some_and(|database| database.health == Health::Up)
+    }
+
+    /// A claim for it would go at once.
+    pub(super) fn can_talk(&self, id: DatabaseId) -> bool {
+        self.database(id).is_some_and(|database| database.health == Health::Up && database.in_flight.is_none())
+    }
+
+    /// The database's time now, as it last told it, carried forward.
+    pub(super) fn database_now(&self, id: DatabaseId) -> Option<DbTime> {
+        let (told, at) = self.database(id)?.clock?;
+        Some(told + self.now.since(at))
+    }
+
+    /// When the database's clock will show `time`; now if it has passed.
+    pub(super) fn moment_of(&self, id: DatabaseId, time: DbTime) -> Option<Moment> {
+        let (told, at) = self.database(id)?.clock?;
+        Some(at + time.since(told))
+    }
+
+    /// Composes and sends what has gathered for the databases that something happened to.
+    pub(super) fn talk(&mut self) {
+        for id in std::mem::take(&mut self.dirty) {
+            if let Some(exchange) = self.compose(id) {
+                self.actions.push(Action::Exchange { database: id, exchange });
+            }
+            self.file_database(id);
+        }
+        self.dirty.clear();
+    }
+
+    fn file_database(&mut self, id: DatabaseId) {
+        let deadline = self.database_deadline(id);
+        let Some(database) = self.databases.get_mut(id.0 as usize) else { return };
+        let old = std::mem::replace(&mut database.filed, deadline);
+        if old != deadline {
+            if let Some(at) = old {
+                self.timers.remove(&(at, Timer::Database(id)));
+            }
+            if let Some(at) = deadline {
+                self.timers.insert((at, Timer::Database(id)));
+            }
+        }
+    }
+
+    fn compose(&mut self, id: DatabaseId) -> Option<Exchange> {
+        let now = self.now;
+        let writes = self.rules.mode != Mode::DryRun;
+        let database = self.databases.get_mut(id.0 as usize)?;
+        if database.in_flight.is_some() || database.awaiting_locks {
+            return None;
+        }
+        if let Health::Down { retry_at, .. } = database.health
+            && retry_at > now
+        {
+            return None;
+        }
+        let mut flight = InFlight::default();
+        let mut exchange = Exchange::default();
+        if writes {
+            self.compose_ends(id, &mut exchange, &mut flight);
+            self.compose_refresh(id, &mut exchange, &mut flight);
+            self.compose_resets(id, &mut exchange, &mut flight);
+            self.compose_claim(id, &mut exchange, &mut flight);
+        }
+        let database = self.databases.get_mut(id.0 as usize)?;
+        if writes {
+            flight.releases = database.releases.iter().map(|release| release.key.clone()).collect();
+            exchange.release = std::mem::take(&mut database.releases);
+        }
+        if database.poll_due.is_some_and(|due| due <= now) && !database.keys.is_empty() {
+            exchange.poll = Some(Poll { keys: Arc::clone(&database.keys) });
+            database.poll_due = None;
+            database.look_at.clear();
+            flight.polls = Polls::All;
+        } else if !database.look_at.is_empty() && database.health == Health::Up {
+            exchange.poll = Some(Poll { keys: std::mem::take(&mut database.look_at).into_iter().collect() });
+            flight.polls = Polls::Some;
+        }
+        if exchange.is_empty() {
+            return None;
+        }
+        database.in_flight = Some(flight);
+        Some(exchange)
+    }
+
+    fn compose_ends(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
+        let now = self.now;
+        let waiting = std::mem::take(&mut self.databases_mut(id).to_record);
+        for tenant in waiting {
+            let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) else { continue };
+            if run.record_not_before > now {
+                self.databases_mut(id).to_record.push(tenant);
+                continue;
+            }
+            run.recording = true;
+            match run.verdict {
+                Some(RecordAs::Finish(outcome, becomes)) => {
+                    exchange.finish.push(run.finish(outcome, becomes, now));
+                    flight.finish.push(tenant);
+                }
+                Some(RecordAs::Undo) => {
+                    exchange.undo.push(run.identity.clone());
+                    flight.undo.push(tenant);
+                }
+                None => {}
+            }
+            self.touch(tenant);
+        }
+    }
+
+    /// Once one life is due to be confirmed, those due soon go along.
+    fn compose_refresh(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
+        let now = self.now;
+        if self.refresh_due(id).is_none_or(|at| at > now) {
+            return;
+        }
+        let soon = now + REFRESH_EVERY / 6;
+        let runs: Vec<_> =
+            self.database(id).map(|database| database.runs.iter().copied().collect()).unwrap_or_default();
+        for tenant in runs {
+            let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) else { continue };
+            if run.refresh_at().is_none_or(|at| at > soon) {
+                continue;
+            }
+            run.refreshing = true;
+            exchange.refresh.push(Refresh {
+                run: run.identity.clone(),
+                pid: run.pid.map(|(pid, _)| pid),
+                pid_start: run.pid.map(|(_, start)| start),
+            });
+            flight.refresh.push(tenant);
+        }
+    }
+
+    /// When the next life of a run in it must be confirmed.
+    fn refresh_due(&self, id: DatabaseId) -> Option<Moment> {
+        let runs = self.database(id)?.runs.iter();
+        runs.filter_map(|tenant| self.tenants.get(*tenant)?.run()?.refresh_at()).min()
+    }
+
+    /// When the next end is to be recorded in it.
+    fn record_due(&self, id: DatabaseId) -> Option<Moment> {
+        let waiting = self.database(id)?.to_record.iter();
+        waiting.filter_map(|tenant| Some(self.tenants.get(*tenant)?.run()?.record_not_before)).min()
+    }
+
+    /// The next moment at which there is something to say to it.
+    fn database_deadline(&self, id: DatabaseId) -> Option<Moment> {
+        let database = self.database(id)?;
+        if database.in_flight.is_some() || database.awaiting_locks {
+            return None;
+        }
+        let next = [database.poll_due, self.refresh_due(id), self.record_due(id)].into_iter().flatten().min()?;
+        match database.health {
+            Health::Down { retry_at, .. } => Some(next.max(retry_at)),
+            Health::Unknown | Health::Up => Some(next),
+        }
+    }
+
+    fn compose_resets(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
+        let Some(now) = self.database_now(id) else { return };
+        for tenant in std::mem::take(&mut self.databases_mut(id).resets) {
+            let Some(state) = self.tenants.get(tenant) else { continue };
+            let slot = slots::newest(now, state.listed.every, state.listed.offset);
+            exchange.reset.push(Reset { key: state.listed.key.clone(), slot });
+            flight.resets.push(tenant);
+        }
+    }
+
+    fn compose_claim(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
+        let pending = std::mem::take(&mut self.databases_mut(id).claim);
+        if pending.offers.is_empty() {
+            return;
+        }
+        let offer = |tenant: &TenantId| {
+            let state = self.tenants.get(*tenant)?;
+            Some(Offer { key: state.listed.key.clone(), group: state.listed.tenant.group.clone() })
+        };
+        let named = matches!(self.rules.mode, Mode::Named { .. });
+        exchange.claim = Some(Claim {
+            offers: pending.offers.iter().filter_map(offer).collect(),
+            limit: pending.limit,
+            done_too: named,
+            cluster_limit: if named || !self.rules.shared { 0 } else { self.rules.cluster_limit },
+            group_limit: if named || !self.rules.shared { 0 } else { self.rules.group_limit },
+            foreign_in_group: if self.rules.group_limit > 0 { self.foreign_in_group(id) } else { Vec::new() },
+            lease: None,
+        });
+        flight.claim = pending;
+    }
+
+    /// Claims of other programs by group, as the last view has them.
+    fn foreign_in_group(&self, id: DatabaseId) -> Vec<(String, u32)> {
+        let mut groups = std::collections::BTreeMap::new();
+        for (_, tenant) in self.tenants.iter() {
+            let foreign = matches!(tenant.stage, Stage::Idle)
+                && tenant.other.is_none()
+                && tenant.value() == Some(&RowValue::Running);
+            if foreign
+                && tenant.listed.database == id
+                && let Some(group) = &tenant.listed.tenant.group
+            {
+                *groups.entry(group.clone()).or_insert(0) += 1;
+            }
+        }
+        groups.into_iter().collect()
+    }
+
+    /// An exchange was answered: the database is up.
+    pub(super) fn database_answered(&mut self, id: DatabaseId, now: Option<DbTime>, polled: bool) {
+        let (moment, poll, shared) = (self.now, self.rules.poll, self.rules.shared);
+        let spread = self.rng.f64();
+        let database = self.databases_mut(id);
+        if let Some(now) = now {
+            database.clock = Some((now, moment));
+        }
+        database.backoff.reset();
+        let before = std::mem::replace(&mut database.health, Health::Up);
+        if polled {
+            // The first look is at once; the second spreads the databases evenly over the interval.
+            let first = !std::mem::replace(&mut database.polled_before, true);
+            let next = if first && !shared { poll.mul_f64(spread) } else { poll };
+            database.poll_by(moment + next);
+        } else if before != Health::Up {
+            database.poll_by(moment);
+        }
+        if let Health::Down { since, .. } = before {
+            self.notices.push(Notice::DatabaseUp { database: id, down_for: moment.since(since) });
+        }
+        if before != Health::Up {
+            self.touch_all_of(id);
+        }
+    }
+
+    /// An exchange failed: the database is down and asked again after a growing, jittered delay.
+    pub(super) fn database_failed(&mut self, id: DatabaseId, trouble: &Trouble) {
+        let now = self.now;
+        let (first, longest) = match trouble.kind {
+            TroubleKind::Unreachable | TroubleKind::Interrupted | TroubleKind::Refused => {
+                (Duration::from_millis(500), Duration::from_secs(30))
+            }
+            TroubleKind::Unfit => (self.rules.poll, self.rules.poll.max(Duration::from_secs(60))),
+        };
+        let mut rng = self.rng.clone();
+        let database = self.databases_mut(id);
+        let retry_at = database.backoff.next(now, first, longest, &mut rng);
+        let before = database.health;
+        let since = if let Health::Down { since, .. } = before { since } else { now };
+        database.health = Health::Down { since, retry_at };
+        database.poll_by(retry_at);
+        self.rng = rng;
+        if !matches!(before, Health::Down { .. }) {
+            self.notices.push(Notice::DatabaseDown { database: id, text: trouble.text.clone() });
+            self.touch_all_of(id);
+        }
+    }
+
+    fn touch_all_of(&mut self, id: DatabaseId) {
+        let tenants: Vec<_> =
+            self.tenants.iter().filter(|(_, tenant)| tenant.listed.database == id).map(|(id, _)| id).collect();
+        for tenant in tenants {
+            self.touch(tenant);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The tenants as the sources list them. A tenant that vanishes is not started again; a run under way ends
+//! normally; its row stays.
+
+use super::event::Listed;
+use super::rules::Mode;
+use super::state::{Scheduler, Timer};
+use super::tenant::{TenantId, TenantState};
+use crate::model::DatabaseId;
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+/// After the first listing, claims wait so long for databases that have not been tried: only then is it known who goes first.
+const OPENING: Duration = Duration::from_secs(1);
+/// The modes that look once wait for every database to be tried, at most so long.
+const ONE_LOOK: Duration = Duration::from_secs(60);
+
+impl Scheduler {
+    pub(super) fn listed(&mut self, tenants: Vec<Listed>) {
+        let mut present = HashSet::with_capacity(tenants.len());
+        let mut changed = HashSet::new();
+        for listed in tenants {
+            let id = self.list_one(listed, &mut changed);
+            present.insert(id);
+        }
+        for id in self.tenants.ids().collect::<Vec<_>>() {
+            if !present.contains(&id) {
+                self.vanish(id, &mut changed);
+            }
+        }
+        self.renew_keys(&changed);
+        if self.opening_until.is_none() {
+            let patience = if self.rules.mode == Mode::Daemon { OPENING } else { ONE_LOOK };
+            self.opening_until = Some(self.now + patience);
+            self.timers.insert((self.now + patience, Timer::Fill));
+        }
+    }
+
+    fn list_one(&mut self, listed: Listed, changed: &mut HashSet<DatabaseId>) -> TenantId {
+        if let Some(id) = self.tenants.by_name(&listed.tenant.name)
+            && let Some(known) = self.tenants.get_mut(id)
+        {
+            let moved = known.listed.database != listed.database || known.listed.key != listed.key;
+            if !moved {
+                if !known.present {
+                    changed.insert(listed.database);
+                }
+                known.present = true;
+                if known.listed != listed {
+                    // Uncount it under its old group first.
+                    self.unfile(id);
+                    if let Some(known) = self.tenants.get_mut(id) {
+                        known.listed = listed;
+                    }
+                }
+                self.touch(id);
+                return id;
+            }
+            if !known.is_idle() {
+                // Its run belongs to the row that was claimed; it moves when that is recorded.
+                known.present = true;
+                return id;
+            }
+            changed.insert(known.listed.database);
+            self.unfile(id);
+            self.tenants.remove(id);
+        }
+        changed.insert(listed.database);
+        self.databases_mut(listed.database);
+        self.tenants.insert(TenantState::new(listed))
+    }
+
+    fn vanish(&mut self, id: TenantId, changed: &mut HashSet<DatabaseId>) {
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        changed.insert(tenant.listed.database);
+        tenant.present = false;
+        if tenant.is_idle() {
+            self.unfile(id);
+            self.tenants.remove(id);
+        } else {
+            self.touch(id);
+        }
+    }
+
+    fn renew_keys(&mut self, changed: &HashSet<DatabaseId>) {
+        if changed.is_empty() {
+            return;
+        }
+        let mut keys: BTreeMap<DatabaseId, Vec<String>> =
+            changed.iter().map(|database| (*database, Vec::new())).collect();
+        for (_, tenant) in self.tenants.iter() {
+            if let Some(keys) = keys.get_mut(&tenant.listed.database)
+                && tenant.present
+            {
+                keys.push(tenant.listed.key.clone());
+            }
+        }
+        let now = self.now;
+        for (id, mut keys) in keys {
+            keys.sort_unstable();
+            let database = self.databases_mut(id);
+            database.keys = keys.into();
+            if database.keys.is_empty() {
+                database.poll_due = None;
+            }
+            database.poll_by(now);
+        }
+    }
+
+    /// The first look is over: claims may begin.
+    pub(super) fn opened(&self) -> bool {
+        let Some(until) = self.opening_until else { return false };
+        self.opened_once || until <= self.now || self.all_tried()
+    }
+
+    pub(super) fn all_tried(&self) -> bool {
+        self.databases.iter().all(|database| database.tried() || database.keys.is_empty())
+    }
+}

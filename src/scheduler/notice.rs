@@ -1,0 +1,164 @@
+//! Facts for people: the only way out of the core for words. One notice, one log line.
+
+use crate::model::{DatabaseId, DbTime, Outcome, RunId, TenantName};
+use std::time::Duration;
+
+/// Something worth a line.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// A child was started.
+    Started {
+        /// Whose.
+        tenant: TenantName,
+        /// Which run.
+        run: RunId,
+        /// Its process.
+        pid: i32,
+    },
+    /// A run is over.
+    Ended {
+        /// Whose.
+        tenant: TenantName,
+        /// Which run.
+        run: RunId,
+        /// How.
+        outcome: Outcome,
+        /// What to add: exit code or signal, or why it could not be executed.
+        detail: String,
+        /// From claim to end.
+        elapsed: Duration,
+    },
+    /// A child could not be started for want of resources.
+    SpawnFailed {
+        /// Whose.
+        tenant: TenantName,
+        /// Why.
+        text: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// We asked a run to end.
+    Ending {
+        /// Whose.
+        tenant: TenantName,
+        /// Which run.
+        run: RunId,
+        /// Why.
+        why: &'static str,
+        /// By SIGKILL.
+        killed: bool,
+    },
+    /// The main process ended and left members of its group, which are ended now.
+    GroupLeft {
+        /// Whose.
+        tenant: TenantName,
+        /// Which run.
+        run: RunId,
+    },
+    /// A run of a dead supervisor is watched by us now.
+    Adopted {
+        /// Whose.
+        tenant: TenantName,
+        /// Which run.
+        run: RunId,
+        /// Its process.
+        pid: i32,
+    },
+    /// A run of this node has no process left: its row is needed again.
+    Lost {
+        /// Whose.
+        tenant: TenantName,
+        /// Which run.
+        run: RunId,
+    },
+    /// An end could not be recorded by us: somebody else closed the run.
+    ClosedByAnother {
+        /// Whose.
+        tenant: TenantName,
+        /// Which run.
+        run: RunId,
+    },
+    /// Running too long.
+    Stale {
+        /// Whose.
+        tenant: TenantName,
+        /// The node, or none for another program's claim.
+        node: Option<String>,
+        /// The process, if known.
+        pid: Option<i32>,
+        /// Since when.
+        since: DbTime,
+        /// How long.
+        age: Duration,
+    },
+    /// A stale row of another was released.
+    Released {
+        /// Whose.
+        tenant: TenantName,
+    },
+    /// Needed and startable for a whole interval.
+    Late {
+        /// Who; one, or many at once.
+        tenants: Vec<TenantName>,
+        /// Slots of this node in use.
+        busy: u32,
+        /// Slots of this node.
+        workers: u32,
+    },
+    /// A database stopped answering.
+    DatabaseDown {
+        /// Which.
+        database: DatabaseId,
+        /// Why.
+        text: String,
+    },
+    /// It answers again.
+    DatabaseUp {
+        /// Which.
+        database: DatabaseId,
+        /// How long it was down.
+        down_for: Duration,
+    },
+    /// A row with a value that nobody knows; left alone.
+    UnknownValue {
+        /// Whose.
+        tenant: TenantName,
+        /// The value.
+        value: String,
+    },
+    /// A tenant without a row that may not be created (`migrate = "manual"`).
+    NoRow {
+        /// Whose.
+        tenant: TenantName,
+    },
+    /// A needed row with an open run, which no claim takes.
+    OpenRunInTheWay {
+        /// Whose.
+        tenant: TenantName,
+        /// The run.
+        run: RunId,
+        /// Its node.
+        node: String,
+    },
+    /// `run TENANT…`: this one cannot be run.
+    Refused {
+        /// Whose.
+        tenant: TenantName,
+        /// Why.
+        why: String,
+    },
+    /// `--dry-run`: this would be done.
+    Would {
+        /// Whose.
+        tenant: TenantName,
+        /// What and why.
+        what: String,
+    },
+    /// A stop or drain began.
+    Stopping {
+        /// How many runs are under way.
+        running: usize,
+        /// Children are not signalled.
+        draining: bool,
+    },
+}

@@ -1,0 +1,110 @@
+//! Every look compares the open runs of this instance and node with what lives here. Unknown ones are
+//! examined by the kernel's evidence: adopted, left to a living supervisor, or lost. Never by age alone.
+
+use super::action::Action;
+use super::event::{Unknown, Verdict};
+use super::notice::Notice;
+use super::rules::{Mode, REBOOT_SILENCE};
+use super::run::{Phase, Run};
+use super::state::Scheduler;
+use super::tenant::{Stage, TenantId};
+use crate::model::{DatabaseId, Moment, OpenRun, RowValue, RunId, TenantName};
+use std::collections::HashSet;
+
+impl Scheduler {
+    /// `runs` are the open runs of the rows in `seen`, and all of this instance and node.
+    pub(super) fn reconcile(&mut self, id: DatabaseId, runs: Vec<OpenRun>, seen: &HashSet<TenantId>) {
+        let mut with_run = HashSet::with_capacity(runs.len());
+        for run in runs {
+            let Some(tenant) = self.tenants.by_key(id, &run.identity.key) else { continue };
+            with_run.insert(tenant);
+            self.open_run_seen(id, tenant, run);
+        }
+        for tenant in seen {
+            if !with_run.contains(tenant)
+                && let Some(state) = self.tenants.get_mut(*tenant)
+            {
+                state.other = None;
+            }
+        }
+    }
+
+    fn open_run_seen(&mut self, id: DatabaseId, tenant: TenantId, run: OpenRun) {
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        if matches!(state.stage, Stage::Run(_)) {
+            return;
+        }
+        let name = state.name().clone();
+        let needed = state.value() == Some(&RowValue::Needed);
+        state.other = Some(run.clone());
+        let ours =
+            run.identity.instance == self.rules.identity.instance && run.identity.node == self.rules.identity.node;
+        if !ours || matches!(self.rules.mode, Mode::Named { .. } | Mode::DryRun) {
+            self.refuse(tenant, "it is running");
+            if needed {
+                let notice = Notice::OpenRunInTheWay { tenant: name, run: run.identity.id, node: run.identity.node };
+                self.tell_oddity(tenant, notice);
+            }
+        } else if run.identity.host == self.rules.identity.host {
+            self.actions.push(Action::Examine(Unknown { tenant: name, run }));
+        } else if let Some(silence_ends) = self.silence_ends(id, &run) {
+            if silence_ends <= self.now {
+                self.actions.push(Action::Examine(Unknown { tenant: name, run }));
+            } else {
+                // Of this node before a reboot, or of another machine that bears its name: wait until that is certain.
+                self.databases_mut(id).poll_by(silence_ends);
+            }
+        }
+    }
+
+    fn silence_ends(&self, id: DatabaseId, run: &OpenRun) -> Option<Moment> {
+        self.moment_of(id, run.alive_at + REBOOT_SILENCE)
+    }
+
+    pub(super) fn examined(&mut self, name: &TenantName, number: RunId, verdict: Verdict) {
+        let Some(tenant) = self.tenants.by_name(name) else { return };
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        if !state.is_idle() || state.other.as_ref().is_none_or(|run| run.identity.id != number) {
+            return;
+        }
+        match verdict {
+            Verdict::Supervised | Verdict::Undecided => {}
+            Verdict::Dead => {
+                if let Some(run) = state.other.take() {
+                    self.lose_run(tenant, run.identity, run.group);
+                }
+            }
+            Verdict::Adopted { pid, pid_start } => {
+                if let Some(run) = state.other.take() {
+                    self.adopt_run(tenant, run, pid, pid_start);
+                }
+            }
+        }
+    }
+
+    fn adopt_run(&mut self, tenant: TenantId, open: OpenRun, pid: i32, pid_start: i64) {
+        let now = self.now;
+        let Some(state) = self.tenants.get(tenant) else { return };
+        let database = state.listed.database;
+        let age = self.database_now(database).map(|now| now.since(open.identity.started_at)).unwrap_or_default();
+        let timeout = state.listed.timeout;
+        let mut run = Run::new(open.identity, database, open.group, now);
+        run.phase = Phase::Running;
+        run.pid = Some((pid, pid_start));
+        run.slot = self.rules.mode.uses_slots();
+        run.age_at_began = age;
+        run.timeout_at = timeout.map(|timeout| now + timeout.saturating_sub(age));
+        // An adoption begins with a refresh, so that other nodes see that somebody watches.
+        run.refresh_due = now;
+        let notice = Notice::Adopted { tenant: state.name().clone(), run: run.identity.id, pid };
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        state.stage = Stage::Run(Box::new(run));
+        self.notices.push(notice);
+        self.hold_slot(tenant);
+        self.databases_mut(database).runs.insert(tenant);
+        if self.stop.signals_children() {
+            self.end_run(tenant, super::run::Why::Shutdown);
+        }
+        self.touch(tenant);
+    }
+}

@@ -1,0 +1,257 @@
+//! An exchange was answered or failed: every part of it finds its tenants again. Replies may be late or
+//! doubled; one that no exchange waits for is only read as a look.
+
+use super::action::Action;
+use super::databases::{InFlight, Pending, Polls};
+use super::notice::Notice;
+use super::rules::Mode;
+use super::run::Why;
+use super::state::Scheduler;
+use super::tenant::{Row, Stage, TenantId};
+use crate::model::{
+    Claimed, DatabaseId, Finished, Polled, Refreshed, Reply, RowValue, StatusRow, Trouble, TroubleKind,
+};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// What a lock on a row keeps from being said is said again after this, or with a sooner exchange.
+const SAY_AGAIN: Duration = Duration::from_millis(200);
+/// Rows that a claim or reset did not get are looked at after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Scheduler {
+    pub(super) fn exchanged(&mut self, id: DatabaseId, result: Result<Reply, Trouble>) {
+        let Some(flight) = self.databases_mut(id).in_flight.take() else { return };
+        match result {
+            Ok(reply) => self.answered(id, flight, reply),
+            Err(trouble) => self.failed(id, flight, &trouble),
+        }
+    }
+
+    fn answered(&mut self, id: DatabaseId, flight: InFlight, reply: Reply) {
+        self.database_answered(id, reply.now, flight.polls == Polls::All);
+        for (tenant, answer) in flight.finish.into_iter().zip(&reply.finished) {
+            self.finish_answered(id, tenant, *answer);
+        }
+        for (tenant, answer) in flight.undo.into_iter().zip(&reply.undone) {
+            self.finish_answered(id, tenant, *answer);
+        }
+        for (tenant, answer) in flight.refresh.into_iter().zip(&reply.refreshed) {
+            self.refresh_answered(tenant, *answer);
+        }
+        self.resets_answered(id, flight.resets, &reply.reset);
+        self.releases_answered(id, &flight.releases, &reply.released);
+        self.claim_answered(id, flight.claim, reply.claimed);
+        if let Some(polled) = reply.polled {
+            self.polled(id, polled, flight.polls);
+        }
+    }
+
+    fn failed(&mut self, id: DatabaseId, flight: InFlight, trouble: &Trouble) {
+        for tenant in flight.finish.into_iter().chain(flight.undo) {
+            if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
+                run.recording = false;
+            }
+            self.databases_mut(id).to_record.push(tenant);
+            self.touch(tenant);
+        }
+        for tenant in flight.refresh {
+            self.refreshed(tenant, Some(SAY_AGAIN));
+        }
+        for tenant in flight.resets {
+            if let Some(state) = self.tenants.get_mut(tenant) {
+                state.resetting = false;
+            }
+        }
+        for key in &flight.releases {
+            self.release_answered(id, key, false);
+        }
+        let pending = std::mem::take(&mut self.databases_mut(id).claim);
+        // A claim whose answer is lost may have happened: only the next look at the rows can tell.
+        let unsure = trouble.kind == TroubleKind::Interrupted;
+        for claim in [flight.claim, pending] {
+            for tenant in &claim.offers {
+                if let Some(state) = self.tenants.get_mut(*tenant)
+                    && unsure
+                {
+                    state.row = None;
+                }
+            }
+            self.withdraw(&claim.offers, claim.limit);
+        }
+        self.database_failed(id, trouble);
+    }
+
+    fn finish_answered(&mut self, id: DatabaseId, tenant: TenantId, answer: Finished) {
+        let now = self.now;
+        match answer {
+            Finished::Recorded { row } => self.recorded(tenant, row),
+            Finished::ClosedByAnother => {
+                if let Some(state) = self.tenants.get(tenant)
+                    && let Some(run) = state.run()
+                {
+                    self.notices.push(Notice::ClosedByAnother { tenant: state.name().clone(), run: run.identity.id });
+                }
+                self.recorded(tenant, None);
+            }
+            Finished::NotNow => {
+                if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
+                    run.recording = false;
+                    run.record_not_before = now + SAY_AGAIN;
+                }
+                self.databases_mut(id).to_record.push(tenant);
+                self.touch(tenant);
+            }
+        }
+    }
+
+    fn refresh_answered(&mut self, tenant: TenantId, answer: Refreshed) {
+        match answer {
+            Refreshed::Confirmed | Refreshed::Gone => self.refreshed(tenant, None),
+            Refreshed::NotNow => self.refreshed(tenant, Some(SAY_AGAIN)),
+            Refreshed::Closed => {
+                self.refreshed(tenant, None);
+                self.end_run(tenant, Why::ClosedByAnother);
+            }
+        }
+    }
+
+    fn resets_answered(&mut self, id: DatabaseId, asked: Vec<TenantId>, reset: &[String]) {
+        for key in reset {
+            let Some(tenant) = self.tenants.by_key(id, key) else { continue };
+            if let Some(state) = self.tenants.get_mut(tenant)
+                && let Some(row) = &mut state.row
+            {
+                row.value = RowValue::Needed;
+            }
+        }
+        let again = self.now + LOOK_AGAIN;
+        for tenant in asked {
+            if let Some(state) = self.tenants.get_mut(tenant) {
+                state.resetting = false;
+                if state.value() == Some(&RowValue::Done) {
+                    // Locked by somebody, or no longer done: the next look tells.
+                    state.not_before = again;
+                    self.databases_mut(id).poll_by(again);
+                }
+            }
+            self.touch(tenant);
+        }
+    }
+
+    fn claim_answered(&mut self, id: DatabaseId, claim: Pending, claimed: Vec<Claimed>) {
+        let Pending { offers, limit } = claim;
+        let won = u32::try_from(claimed.len()).unwrap_or(u32::MAX);
+        let all_considered = won < limit;
+        self.counts.slots_offered =
+            self.counts.slots_offered.saturating_sub(if self.rules.mode.uses_slots() { won } else { 0 });
+        let mut taken = HashSet::with_capacity(claimed.len());
+        for claim in claimed {
+            let Some(tenant) = self.tenants.by_key(id, &claim.key) else { continue };
+            if taken.insert(tenant) {
+                self.begin_run(tenant, claim);
+            }
+        }
+        let left: Vec<_> = offers.into_iter().filter(|tenant| !taken.contains(tenant)).collect();
+        if all_considered && !left.is_empty() {
+            // Another node was faster, or a row is locked, or a limit is reached: look again before the next offer.
+            let again = self.now + LOOK_AGAIN;
+            for tenant in &left {
+                if let Some(state) = self.tenants.get_mut(*tenant) {
+                    state.row = None;
+                }
+                self.refuse(*tenant, "its row could not be claimed: another node took it, somebody holds it locked, or it has an open run");
+            }
+            self.databases_mut(id).poll_by(again);
+        }
+        self.withdraw(&left, limit.saturating_sub(won));
+    }
+
+    /// Offers that became no claim: let go of their locks and slots.
+    pub(super) fn withdraw(&mut self, offers: &[TenantId], slots: u32) {
+        let slots = if self.rules.mode.uses_slots() { slots } else { 0 };
+        let mut names = Vec::with_capacity(offers.len());
+        for tenant in offers {
+            if let Some(state) = self.tenants.get_mut(*tenant)
+                && matches!(state.stage, Stage::Offered)
+            {
+                state.stage = Stage::Idle;
+                names.push(state.name().clone());
+            }
+            self.touch(*tenant);
+        }
+        self.counts.slots_offered = self.counts.slots_offered.saturating_sub(slots);
+        if !names.is_empty() || slots > 0 {
+            self.actions.push(Action::Unlock { tenants: names, slots });
+        }
+    }
+
+    fn polled(&mut self, id: DatabaseId, polled: Polled, polls: Polls) {
+        let mut seen = HashSet::with_capacity(polled.rows.len());
+        for row in polled.rows {
+            if let Some(tenant) = self.tenants.by_key(id, &row.key) {
+                seen.insert(tenant);
+                self.row_seen(tenant, row);
+            }
+        }
+        if polls == Polls::All {
+            self.rows_missing(id, &seen);
+        }
+        self.reconcile(id, polled.runs, &seen);
+        for tenant in seen {
+            self.touch(tenant);
+        }
+        self.dirty.insert(id);
+    }
+
+    fn row_seen(&mut self, tenant: TenantId, row: StatusRow) {
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        if let RowValue::Unknown(value) = &row.value {
+            let value = value.clone();
+            let name = state.name().clone();
+            self.tell_oddity(tenant, Notice::UnknownValue { tenant: name, value });
+        }
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        if row.value != RowValue::Running {
+            state.stale_told = None;
+            state.releasing = false;
+        }
+        if !matches!(state.stage, Stage::Run(_)) {
+            state.row = Some(Row {
+                value: row.value,
+                updated_at: row.updated_at,
+                created_at: row.created_at,
+                paused: row.paused,
+                requested_at: row.requested_at,
+            });
+        }
+    }
+
+    fn rows_missing(&mut self, id: DatabaseId, seen: &HashSet<TenantId>) {
+        let all: Vec<_> =
+            self.tenants.iter().filter(|(_, state)| state.listed.database == id).map(|(tenant, _)| tenant).collect();
+        for tenant in all {
+            let Some(state) = self.tenants.get_mut(tenant) else { continue };
+            if seen.contains(&tenant) || !state.present || !state.is_idle() {
+                continue;
+            }
+            state.row = None;
+            let name = state.name().clone();
+            self.refuse(tenant, "it has no status row; run tenantcron migrate");
+            if self.rules.mode != Mode::DryRun {
+                self.tell_oddity(tenant, Notice::NoRow { tenant: name });
+            }
+            self.touch(tenant);
+        }
+    }
+
+    /// Tells an oddity of a row once an hour.
+    pub(super) fn tell_oddity(&mut self, tenant: TenantId, notice: Notice) {
+        let now = self.now;
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        if state.oddity_told.is_none_or(|told| now.since(told) >= Duration::from_secs(3600)) {
+            state.oddity_told = Some(now);
+            self.notices.push(notice);
+        }
+    }
+}
