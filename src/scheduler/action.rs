@@ -1,7 +1,7 @@
 //! What the core wants done. Imperatives; the shell obeys in order and answers by events.
 
 use super::event::{End, Unknown};
-use crate::model::{DatabaseId, Exchange, Outcome, RunId, TenantName};
+use crate::model::{DatabaseId, DbTime, Exchange, Outcome, RunId, TenantName};
 use std::time::Duration;
 
 /// A thing to do.
@@ -34,6 +34,8 @@ pub enum Action {
         tenant: TenantName,
         /// The run.
         run: RunId,
+        /// When it was claimed, by its database.
+        started_at: DbTime,
     },
     /// Signal the process group.
     Signal {

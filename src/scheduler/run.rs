@@ -179,6 +179,7 @@ impl Scheduler {
     /// The claim was answered: this tenant is ours to start.
     pub(super) fn begin_run(&mut self, id: TenantId, claimed: Claimed) {
         let now = self.now;
+        let started_at = claimed.started_at;
         let identity = &self.rules.identity;
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         let identity = RunIdentity {
@@ -187,7 +188,7 @@ impl Scheduler {
             instance: identity.instance.clone(),
             node: identity.node.clone(),
             host: identity.host.clone(),
-            started_at: claimed.started_at,
+            started_at,
         };
         let database = tenant.listed.database;
         let mut run = Run::new(identity, database, tenant.listed.tenant.group.clone(), now);
@@ -195,7 +196,7 @@ impl Scheduler {
         run.timeout_at = tenant.listed.timeout.map(|timeout| now + timeout);
         if let Some(row) = &mut tenant.row {
             row.value = RowValue::Running;
-            row.updated_at = claimed.started_at;
+            row.updated_at = started_at;
         }
         tenant.stage = Stage::Run(Box::new(run));
         if matches!(self.rules.mode, Mode::Named { .. }) {
@@ -207,7 +208,7 @@ impl Scheduler {
             // Nothing starts after a stop was asked: the claim is given back as a stopped run without a process.
             self.close_run(id, RecordAs::Finish(Outcome::Stopped, Becomes::Needed));
         } else if let Some(tenant) = self.tenants.get(id) {
-            self.actions.push(Action::Start { tenant: tenant.name().clone(), run: claimed.id });
+            self.actions.push(Action::Start { tenant: tenant.name().clone(), run: claimed.id, started_at });
         }
         self.touch(id);
     }

@@ -90,8 +90,15 @@ impl Scheduler {
     /// Takes in one fact at `now` and says what is to be done, in order. Notices gather until
     /// [`Scheduler::take_notices`].
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        self.handle_all(now, [event])
+    }
+
+    /// The same for what happened at once: children that ended together are recorded together.
+    pub fn handle_all(&mut self, now: Moment, events: impl IntoIterator<Item = Event>) -> Vec<Action> {
         self.now = self.now.max(now);
-        self.record(event);
+        for event in events {
+            self.record(event);
+        }
         self.settle();
         if cfg!(debug_assertions) {
             self.assert_invariants();
