@@ -1,22 +1,23 @@
 //! All settings to a [`Config`], or every mistake in them: each value by itself, and what only shows when they
 //! are seen together. A section is built only after each of its keys was read, so that no mistake hides another.
 
-use super::document::{Item, Value, quoted};
+use super::document::{Item, quoted};
 use super::keys;
 use super::layers::{Exception, Setting, Settings};
-use super::mistake::{Mistake, Source};
+use super::mistake::{Mistake, Origin, Source};
+use super::rules::{
+    LEVELS, command, database_url, every, group, listen, log_file, node, offset, program, row_key, takeover, workers,
+};
 use super::schema::{
-    Cluster, Config, Database, Facility, Job, Limits, Log, LogTarget, Migrate, Offset, Override, Query, Rounds,
-    Schedule, Stale, StaleAction, Tenants,
+    Config, Database, Facility, Job, Limits, Log, LogTarget, Migrate, Override, Query, Rounds, Schedule, Stale,
+    StaleAction, Tenants,
 };
 use super::values::{
     Fault, Read, absolute_path, array, bad_glob, boolean, duration, fault, full_text, glob, integer, span, span_or,
-    table_name, template, text, url, word,
+    table_name, text, url, word,
 };
-use super::workers::WorkersExpr;
-use crate::model::{Template, Tenant, TenantName};
+use crate::model::Template;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Checks everything. The mistakes are those of the layers and those found here.
 pub(super) fn check(settings: &Settings, whole_file: Source) -> Result<Config, Vec<Mistake>> {
@@ -38,7 +39,9 @@ impl Reader<'_> {
     /// A key that has a value: its own or its default. None is a mistake, and told.
     fn required<T>(&mut self, key: &'static str, read: impl Fn(&Item) -> Read<T>) -> Option<T> {
         if !self.settings.values.contains_key(key) {
-            self.missing(key, "missing; it has no default");
+            let host = keys::KEYS.iter().any(|one| one.path == key && matches!(one.default, keys::Preset::Host));
+            let why = if host { "this host tells no default" } else { "it has no default" };
+            self.missing(key, &format!("missing; {why}"));
         }
         self.optional(key, read)
     }
@@ -237,13 +240,11 @@ impl Reader<'_> {
         let connections = self.required("database.connections", integer(1, 10_000u32));
         let poll = self.required("database.poll", span_or("auto"));
         let keep_runs = self.required("database.keep_runs", duration);
+        if url.as_ref().is_some_and(Template::needs_database) {
+            self.databases_are_named();
+        }
         if status_table.is_some() && status_table == run_table {
-            let source = ["database.run_table", "database.status_table"]
-                .iter()
-                .filter_map(|key| self.settings.values.get(key).map(|setting| &setting.source))
-                .find(|source| source.origin != super::Origin::Default);
-            let source = source.unwrap_or(&self.whole_file).clone();
-            self.mistakes.push(Mistake::about(source, "database.run_table", "is the same table as status_table"));
+            self.tables_are_one();
         }
         Some(Database {
             url: url?,
@@ -257,6 +258,28 @@ impl Reader<'_> {
         })
     }
 
+    /// The URL holds `{database}`: a source must be able to give one.
+    fn databases_are_named(&mut self) {
+        let set = |key: &&str| {
+            let setting = self.settings.values.get(*key);
+            setting.is_some_and(|setting| setting.source.origin != Origin::Default)
+        };
+        let named = ["tenants.query.url", "tenants.query.sql", "tenants.command"].iter().any(set);
+        if let (false, Some(setting)) = (named, self.settings.values.get("database.url")) {
+            let what = "holds {database}, which only tenants.query and tenants.command can give";
+            self.mistakes.push(Mistake::about(setting.source.clone(), "database.url", what));
+        }
+    }
+
+    /// Told where the later of the two was set.
+    fn tables_are_one(&mut self) {
+        let tables = ["database.run_table", "database.status_table"];
+        let sources = tables.iter().filter_map(|key| self.settings.values.get(key).map(|setting| &setting.source));
+        let last = sources.filter(|source| source.origin != Origin::Default).max();
+        let source = last.unwrap_or(&self.whole_file).clone();
+        self.mistakes.push(Mistake::about(source, "database.run_table", "is the same table as status_table"));
+    }
+
     fn log(&mut self) -> Option<Log> {
         let targets = [("auto", LogTarget::Auto), ("syslog", LogTarget::Syslog), ("stderr", LogTarget::Stderr)];
         let target = self.required("log.target", word(&targets));
@@ -264,112 +287,5 @@ impl Reader<'_> {
         let level = self.required("log.level", word(&LEVELS));
         let socket = self.required("log.socket", absolute_path);
         Some(Log { target: target?, facility: facility?, level: level?, socket: socket? })
-    }
-}
-
-const LEVELS: [(&str, log::LevelFilter); 5] = [
-    ("error", log::LevelFilter::Error),
-    ("warn", log::LevelFilter::Warn),
-    ("info", log::LevelFilter::Info),
-    ("debug", log::LevelFilter::Debug),
-    ("trace", log::LevelFilter::Trace),
-];
-
-/// The rarest round: a year. Beyond this it is a slip of the pen.
-const LONGEST_EVERY: Duration = Duration::from_secs(366 * 86_400);
-
-fn workers(item: &Item) -> Read<WorkersExpr> {
-    let text = match &item.value {
-        Value::Integer(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-        other => {
-            return fault(
-                item,
-                format!("expected a number or an expression such as \"cpu/2+1\", found {}", other.kind()),
-            );
-        }
-    };
-    WorkersExpr::parse(&text).or_else(|why| fault(item, why.to_string()))
-}
-
-fn node(item: &Item) -> Read<String> {
-    TenantName::parse(&text(item)?).map(|name| name.to_string()).or_else(|why| fault(item, why.to_string()))
-}
-
-fn every(item: &Item) -> Read<Duration> {
-    let every = span(item)?;
-    if every > LONGEST_EVERY { fault(item, "is longer than a year") } else { Ok(every) }
-}
-
-fn offset(item: &Item) -> Read<Offset> {
-    match &item.value {
-        Value::String(text) if text == "auto" => Ok(Offset::Auto),
-        Value::String(text) if text == "spread" => Ok(Offset::Spread),
-        Value::String(text) if !text.starts_with(|first: char| first.is_ascii_digit()) => {
-            fault(item, format!("{text:?} is neither \"auto\", \"spread\" nor a duration such as \"5min\""))
-        }
-        _ => duration(item).map(Offset::Fixed),
-    }
-}
-
-fn takeover(item: &Item) -> Read<Cluster> {
-    match &item.value {
-        Value::String(text) if text == "never" => Ok(Cluster { takeover_after: None }),
-        _ => fault(item, "taking over another node's runs is not in this version; only \"never\" is accepted"),
-    }
-}
-
-fn listen(item: &Item) -> Read<()> {
-    match text(item)?.as_str() {
-        "" => Ok(()),
-        _ => fault(item, "the metrics listener is not in this version; only \"\" is accepted"),
-    }
-}
-
-/// A program and its arguments, or nothing.
-fn program(item: &Item) -> Read<Vec<String>> {
-    let words = array(text)(item)?;
-    if words.first().is_some_and(String::is_empty) { fault(item, "the program is empty") } else { Ok(words) }
-}
-
-fn command(item: &Item) -> Read<Vec<Template>> {
-    const PLACES: [&str; 6] = ["tenant", "tenant_", "database", "group", "run_id", "instance"];
-    if matches!(item.value, Value::String(_)) {
-        return fault(item, "expected an array: there is no shell; write [\"/usr/bin/program\", \"argument\"]");
-    }
-    let words = array(template(&PLACES))(item)?;
-    match words.first() {
-        None => fault(item, "is empty; write [\"/usr/bin/program\", \"argument\"]"),
-        Some(first) if first.source().is_empty() => fault(item, "the program is empty"),
-        Some(_) => Ok(words),
-    }
-}
-
-fn log_file(item: &Item) -> Read<Template> {
-    let log = template(&["tenant", "database", "group", "instance"])(item)?;
-    if log.source().starts_with('/') { Ok(log) } else { fault(item, "must be an absolute path, beginning with '/'") }
-}
-
-fn database_url(item: &Item) -> Read<Template> {
-    url(item)?;
-    template(&["tenant", "tenant_", "database", "group", "instance"])(item)
-}
-
-fn row_key(item: &Item) -> Read<Template> {
-    let key = template(&["tenant", "instance"])(item)?;
-    // Of these two only the tenant makes it vary.
-    if key.varies_by_tenant() {
-        Ok(key)
-    } else {
-        fault(item, "must hold {tenant}, else all tenants would share one row")
-    }
-}
-
-fn group(item: &Item) -> Read<String> {
-    let group = text(item)?;
-    let Ok(anyone) = TenantName::parse("anyone") else { return Ok(group) };
-    match Tenant::new(anyone, None, Some(group.clone())) {
-        Ok(_) => Ok(group),
-        Err(bad) => fault(item, format!("{:?} {}", bad.shown, bad.why)),
     }
 }

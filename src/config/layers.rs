@@ -122,7 +122,10 @@ impl Settings {
 
     /// Every variable with our prefix, each read as TOML, and if that fails as a string.
     pub(super) fn environment(&mut self, environment: &[(OsString, OsString)]) {
-        for (name, value) in environment {
+        // By name, so that TENANTS_QUERY_URL adds to TENANTS_QUERY, whatever the order of the environment.
+        let mut sorted: Vec<_> = environment.iter().collect();
+        sorted.sort();
+        for (name, value) in sorted {
             let name = name.to_string_lossy().into_owned();
             if !name.starts_with(keys::PREFIX) || keys::NOT_CONFIGURATION.contains(&name.as_str()) {
                 continue;
@@ -138,7 +141,7 @@ impl Settings {
                 continue;
             };
             let text = || Item { value: Value::String(value.to_owned()), line: 0 };
-            self.assign(path, 0, parse_value(value).unwrap_or_else(text), &source.origin);
+            self.assign(path, 0, parse_value(value.trim()).unwrap_or_else(text), &source.origin);
         }
     }
 

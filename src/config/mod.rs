@@ -8,6 +8,7 @@
 //! | `document` | TOML text to a tree that knows its lines |
 //! | `layers` | what each layer sets, and which wins |
 //! | `values` | one value to one type |
+//! | `rules` | what holds for single keys |
 //! | `check` | all values to a [`Config`], and what only shows when they are seen together |
 //! | `schema` | the types |
 //! | `workers` | `cpu/2+1` |
@@ -27,6 +28,7 @@ mod keys;
 mod layers;
 mod load;
 mod mistake;
+mod rules;
 mod schema;
 mod values;
 mod workers;

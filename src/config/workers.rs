@@ -203,7 +203,7 @@ mod tests {
         for source in ["0", "cpu*0", "1-1", "1-cpu"] {
             assert!(matches!(WorkersExpr::parse(source), Err(WorkersError::None(_))), "{source}");
         }
-        let chain = vec!["cpu"; 6].join("*");
+        let chain = ["cpu"; 6].join("*");
         for source in ["70000", "cpu*100000", "99999999999999999999", "cpu*9000000000000000000", &chain] {
             assert!(matches!(WorkersExpr::parse(source), Err(WorkersError::TooMany(_))), "{source}");
         }

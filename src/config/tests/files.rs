@@ -137,6 +137,8 @@ fn each_impossible_value_is_refused_with_its_line() {
         ),
         ("log.socket = \"log\"", "log.socket: must be an absolute path"),
         ("metrics.listen = \"127.0.0.1:9186\"", "metrics.listen: the metrics listener is not in this version"),
+        ("database.key = \"{run_id}\"", "database.key: unknown placeholder {run_id}"),
+        ("tenants.command = [\"a\", 1]", "tenants.command: element 2: expected a string, found an integer"),
         ("log = 3", "log: expected a table, found an integer"),
         ("job.every = \"1h\"", "job.every: unknown key; did you mean schedule.every?"),
     ] {
@@ -146,6 +148,29 @@ fn each_impossible_value_is_refused_with_its_line() {
         let missing = want.contains("missing;");
         assert!(missing || only.starts_with("wcs.toml:4: "), "{line}: {only}");
     }
+}
+
+#[test]
+fn a_database_by_name_needs_a_source_that_names_it() {
+    let text = LEAST.replace("postgresql:///x", "postgresql:///{database}");
+    let want = "wcs.toml:2: database.url: holds {database}, which only tenants.query and tenants.command can give";
+    assert_eq!(told(&text), [want]);
+    load_text(&format!("{text}tenants.command = [\"/bin/list\"]\n")).unwrap();
+}
+
+#[test]
+fn a_host_that_cannot_tell_its_defaults_is_asked_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wcs.toml");
+    std::fs::write(&file, LEAST).unwrap();
+    let request = Request { root: false, hostname: "a host".into(), ..request(&file) };
+    let told = told_of(&request, folder.path());
+    assert_eq!(told[0], "wcs.toml: job.log: missing; this host tells no default");
+    assert!(
+        told[1].starts_with("default: node: bad name \"a host\"") && told[1].ends_with("by the key node or by --node")
+    );
+    let named = Request { arguments: vec![("node".into(), "web2".into())], home: Some("/h".into()), ..request };
+    assert_eq!(load(&named).unwrap().config.node, "web2");
 }
 
 #[test]
