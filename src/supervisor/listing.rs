@@ -1,0 +1,206 @@
+//! Asks the sources of tenants, each in the way that never blocks the loop: a folder is read by a thread of
+//! its own (it may stand on a network share), a command is a child that prints into memory, a query goes
+//! through the database engine. An answer is taken when it comes.
+
+use crate::config::{self, Config};
+use crate::db::{Engine, TenantRow};
+use crate::model::{Moment, Tenant};
+use crate::process::{self, ChildEnvironment, Command, Exit, Spawner, Waker};
+use crate::tenants::{self, Excludes, Listing, SourceKind, Sources, command::CommandEnd};
+use nix::sys::signal::Signal;
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+/// `tenants.command` is ended after this.
+const COMMAND_MAY_TAKE: Duration = Duration::from_secs(30);
+
+/// The sources and the questions under way.
+pub struct Lister {
+    sources: Sources,
+    config: config::Tenants,
+    folder_answers: (Sender<Result<Listing, String>>, Receiver<Result<Listing, String>>),
+    folder_asked: bool,
+    query_asked: bool,
+    command: Option<(Command, Moment, bool)>,
+    due: Moment,
+    changed: bool,
+    /// `--once` and its kin: every source has answered or failed once.
+    answers: BTreeSet<SourceKind>,
+}
+
+/// The sources that the configuration names.
+pub fn configured_sources(config: &Config) -> Vec<SourceKind> {
+    let tenants = &config.tenants;
+    let named = [
+        (SourceKind::List, !tenants.list.is_empty()),
+        (SourceKind::Directory, tenants.directory.is_some()),
+        (SourceKind::Query, tenants.query.is_some()),
+        (SourceKind::Command, !tenants.command.is_empty()),
+    ];
+    named.into_iter().filter_map(|(kind, there)| there.then_some(kind)).collect()
+}
+
+fn excludes(config: &Config) -> Excludes {
+    let globs: Vec<_> = config.tenants.exclude.iter().map(|glob| glob.as_str().to_owned()).collect();
+    // Checked with the configuration already.
+    Excludes::new(&globs).unwrap_or_default()
+}
+
+impl Lister {
+    /// Ready to ask for the first time.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            sources: Sources::new(&configured_sources(config), excludes(config)),
+            config: config.tenants.clone(),
+            folder_answers: channel(),
+            folder_asked: false,
+            query_asked: false,
+            command: None,
+            due: Moment::default(),
+            changed: false,
+            answers: BTreeSet::new(),
+        }
+    }
+
+    /// Another configuration: asks again at once.
+    pub fn reconfigure(&mut self, config: &Config, now: Moment) {
+        self.sources.reconfigure(&configured_sources(config), excludes(config));
+        self.config = config.tenants.clone();
+        self.due = now;
+    }
+
+    /// When [`Lister::ask`] or [`Lister::take`] has something to do.
+    pub fn deadline(&self) -> Moment {
+        match &self.command {
+            Some((_, until, ended)) if !ended => self.due.min(*until),
+            _ => self.due,
+        }
+    }
+
+    /// Asks the sources if the time has come, and ends a command that takes too long.
+    pub fn ask(&mut self, now: Moment, engine: &Engine, spawner: &Spawner, environment: &ChildEnvironment, waker: &Waker) {
+        if let Some((command, until, ended)) = &mut self.command
+            && *until <= now
+            && !*ended
+        {
+            *ended = true;
+            if let Err(error) = process::signal_group(command.process().pid, Signal::SIGKILL) {
+                log::error!("tenants.command cannot be ended: {error}");
+            }
+        }
+        if self.due > now {
+            return;
+        }
+        self.due = now + self.config.refresh;
+        if !self.config.list.is_empty() {
+            self.update(SourceKind::List, Ok(tenants::list::listing(&self.config.list)));
+        }
+        self.ask_folder(waker);
+        if let Some(query) = &self.config.query
+            && !self.query_asked
+        {
+            self.query_asked = true;
+            engine.tenants(&query.url, &query.sql);
+        }
+        self.ask_command(now, spawner, environment);
+    }
+
+    fn ask_folder(&mut self, waker: &Waker) {
+        let Some(folder) = self.config.directory.clone() else { return };
+        if std::mem::replace(&mut self.folder_asked, true) {
+            return;
+        }
+        let (answers, waker) = (self.folder_answers.0.clone(), waker.clone());
+        let started = std::thread::Builder::new().name("tenants".to_owned()).stack_size(256 * 1024).spawn(move || {
+            let told = answers.send(tenants::directory::listing(&folder));
+            if told.is_ok() && let Err(error) = waker.wake() {
+                log::error!("the loop cannot be woken: {error}");
+            }
+        });
+        if let Err(error) = started {
+            self.folder_asked = false;
+            self.update(SourceKind::Directory, Err(format!("no thread to read the folder: {error}")));
+        }
+    }
+
+    fn ask_command(&mut self, now: Moment, spawner: &Spawner, environment: &ChildEnvironment) {
+        if self.config.command.is_empty() || self.command.is_some() {
+            return;
+        }
+        let argv: Result<Vec<_>, _> = self.config.command.iter().map(|word| CString::new(word.as_str())).collect();
+        let started = argv
+            .map_err(|_| "an argument holds a NUL byte".to_owned())
+            .and_then(|argv| Command::start(spawner, &argv, environment).map_err(|failure| failure.to_string()));
+        match started {
+            Ok(command) => self.command = Some((command, now + COMMAND_MAY_TAKE, false)),
+            Err(why) => self.update(SourceKind::Command, Err(why)),
+        }
+    }
+
+    /// A child ended: true if it was the command.
+    pub fn child_ended(&mut self, pid: i32, exit: Exit) -> bool {
+        if self.command.as_ref().is_none_or(|(command, ..)| command.process().pid != pid) {
+            return false;
+        }
+        let Some((command, _, timed_out)) = self.command.take() else { return false };
+        let answer = command.printed().map_err(|error| format!("its output cannot be read: {error}")).and_then(|printed| {
+            let end = match exit {
+                _ if timed_out => CommandEnd::TimedOut(COMMAND_MAY_TAKE),
+                _ if printed.output_is_cut => CommandEnd::TooMuch(printed.output.len()),
+                Exit::Code(code) => CommandEnd::Exited(code),
+                Exit::Signal(signal) => CommandEnd::Killed(signal),
+            };
+            tenants::command::listing(end, &printed.output, &printed.error)
+        });
+        self.update(SourceKind::Command, answer);
+        true
+    }
+
+    /// The query was answered.
+    pub fn query_answered(&mut self, result: Result<Vec<TenantRow>, String>) {
+        self.query_asked = false;
+        let row = |row: TenantRow| tenants::query::Row { name: row.name, database: row.database, group: row.group };
+        self.update(SourceKind::Query, result.map(|rows| tenants::query::listing(rows.into_iter().map(row).collect())));
+    }
+
+    fn update(&mut self, kind: SourceKind, answer: Result<Listing, String>) {
+        self.answers.insert(kind);
+        self.changed = true;
+        self.sources.update(kind, answer);
+    }
+
+    /// The tenants, if something was heard since the last call and every source has answered once or failed
+    /// (one that is slow keeps the first list from being taken for the whole only so long as it is asked).
+    pub fn take(&mut self) -> Option<Vec<Tenant>> {
+        while let Ok(answer) = self.folder_answers.1.try_recv() {
+            self.folder_asked = false;
+            self.update(SourceKind::Directory, answer);
+        }
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let merged = self.sources.merged();
+        for notice in &merged.notices {
+            match notice {
+                tenants::SourceNotice::Failing { .. } => log::error!("{notice}"),
+                tenants::SourceNotice::Back { .. } => log::info!("{notice}"),
+            }
+        }
+        for refused in &merged.refused {
+            log::warn!("{refused}");
+        }
+        Some(merged.tenants)
+    }
+
+    /// Every configured source has answered or failed at least once.
+    pub fn has_heard_all(&self, config: &Config) -> bool {
+        configured_sources(config).iter().all(|kind| self.answers.contains(kind))
+    }
+
+    /// Sources that fail and have never answered: the list is not complete.
+    pub fn is_complete(&self) -> bool {
+        self.sources.all_answered_once()
+    }
+}

@@ -1,0 +1,27 @@
+//! The thin shell around the core: it waits, gathers, asks, obeys, and decides nothing.
+//!
+//! `start` turns the configuration into the core's rules, `gather` turns what happened into events,
+//! `perform` turns actions into calls, `announce` turns notices into words. Everything runs on one thread;
+//! the database engine has its own and wakes this one.
+
+mod announce;
+mod clock;
+mod event_loop;
+mod follow;
+mod gather;
+mod listing;
+mod notify;
+mod perform;
+mod registry;
+mod reload;
+mod runs;
+mod start;
+mod why_file;
+
+pub use announce::short;
+pub use clock::Clock;
+pub use event_loop::{Purpose, StartError, Supervisor};
+pub use listing::{Lister, configured_sources};
+pub use registry::Registry;
+pub use start::{engine_settings, host_identity, list_tenant, log_settings};
+pub use why_file::{WHY_FILE, WhyFile};

@@ -1,0 +1,343 @@
+//! Actions become calls, in order; what they answer goes to the core as events.
+
+use super::event_loop::Supervisor;
+use super::runs::Belongings;
+use crate::logging::{ALERT, RunEnd, TenantFile};
+use crate::model::{DatabaseId, DbTime, RunId, TenantName, Values};
+use crate::process::{self, Adopted, Adoption, LockFile, Spawn, SpawnFailure, TenantLock};
+use crate::scheduler::{Action, Closing, Event, Exit, Force, Mode, NotStarted, Unknown, Verdict};
+use nix::sys::signal::Signal;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+impl Supervisor {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Lock { tenants, slots } => self.lock(tenants, slots),
+            Action::Unlock { tenants, slots } => self.unlock(&tenants, slots),
+            Action::Exchange { database, exchange } => self.engine.exchange(database, exchange),
+            Action::Start { tenant, run, started_at } => self.start(&tenant, run, started_at),
+            Action::Signal { tenant, force } => self.signal(&tenant, force),
+            Action::CheckGroup { tenant } => self.check_group(&tenant),
+            Action::Examine(unknown) => self.examine(&unknown),
+            Action::Close(closing) => self.close(&closing),
+            Action::Exit { reason } => self.leaving = Some(reason),
+        }
+    }
+
+    fn lock(&mut self, tenants: Vec<TenantName>, slots: u32) {
+        if slots > 0 {
+            self.take_slots(slots);
+            if self.slots.is_empty() {
+                return self.events.push_back(Event::Locked { won: Vec::new(), held: Vec::new(), slots: 0 });
+            }
+        }
+        let (mut won, mut held) = (Vec::with_capacity(tenants.len()), Vec::new());
+        for tenant in tenants {
+            match self.take_lock(&tenant) {
+                Ok(Some(lock)) => {
+                    self.locks.insert(tenant.clone(), lock);
+                    won.push(tenant);
+                }
+                Ok(None) => {
+                    let holder = LockFile::read(&self.state.tenant_lock(&tenant)).unwrap_or_default();
+                    let pid = holder.process.or(holder.supervisor).map(|process| process.pid);
+                    held.push((tenant, pid));
+                }
+                Err(error) => {
+                    self.alert_hourly(&format!("lock {tenant}"), &format!("{tenant}: cannot be started, its lock cannot be taken: {error}"));
+                    held.push((tenant, None));
+                }
+            }
+        }
+        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.events.push_back(Event::Locked { won, held, slots });
+    }
+
+    fn take_lock(&mut self, tenant: &TenantName) -> Result<Option<TenantLock>, process::LockError> {
+        let Some(mut lock) = TenantLock::try_take(&self.state, tenant)? else { return Ok(None) };
+        lock.write_claiming(self.me, &self.identity.host)?;
+        Ok(Some(lock))
+    }
+
+    /// Slots for one claim; all that are held and free belong to it. Others of this host may hold slots above
+    /// our number (after a reload that lowered it, or from an earlier supervisor): they count too.
+    fn take_slots(&mut self, wanted: u32) {
+        let above = if self.slots_above { self.slot_files.held_by_anyone().unwrap_or(0) } else { 0 };
+        let allowed = if self.slots_above { self.workers.saturating_sub(above) } else { wanted };
+        match self.slot_files.take(wanted.min(allowed) as usize, self.workers) {
+            Ok(slots) => self.slots.extend(slots),
+            Err(error) => self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}")),
+        }
+    }
+
+    fn unlock(&mut self, tenants: &[TenantName], slots: u32) {
+        for tenant in tenants {
+            if let Some(lock) = self.locks.remove(tenant)
+                && let Err(error) = lock.unlock()
+            {
+                log::error!("{tenant}: its lock cannot be given up: {error}");
+            }
+        }
+        for _ in 0..slots {
+            let Some(slot) = self.slots.pop() else { break };
+            if let Err(error) = slot.release() {
+                log::error!("a slot cannot be given up: {error}");
+            }
+        }
+    }
+
+    /// Step by step: names into the lock file, the log, the line in it, the child, its pid into the lock file.
+    fn start(&mut self, tenant: &TenantName, run: RunId, started_at: DbTime) {
+        let mut lock = self.locks.remove(tenant);
+        if let Some(lock) = &mut lock
+            && let Err(error) = lock.write_run(run, started_at)
+        {
+            log::error!("{tenant}: {error}");
+        }
+        let slot = if self.mode.uses_slots() { self.slots.pop() } else { None };
+        let log = self.open_log(tenant, run);
+        let belongings = Belongings { run, lock, slot, log, process: None, own_peak_kb: 0, adopted: None, end_told: false };
+        self.runs.insert(tenant.clone(), belongings);
+        let event = match self.spawn(tenant, run) {
+            Ok(spawned) => {
+                for warning in &spawned.warnings {
+                    log::warn!("{tenant}: {warning}");
+                }
+                self.runs.started(tenant, spawned.process, spawned.own_peak_kb);
+                if let Some(lock) = self.runs.get_mut(tenant).and_then(|run| run.lock.as_mut())
+                    && let Err(error) = lock.write_process(spawned.process)
+                {
+                    log::error!("{tenant}: {error}");
+                }
+                Event::Started { tenant: tenant.clone(), pid: spawned.process.pid, pid_start: spawned.process.start }
+            }
+            Err(failure) => Event::NotStarted {
+                tenant: tenant.clone(),
+                why: match failure {
+                    SpawnFailure::CannotExecute { code, text, .. } => NotStarted::CannotExecute { code, text },
+                    SpawnFailure::Directory { text } => NotStarted::CannotExecute { code: 126, text },
+                    SpawnFailure::NoResources { text, .. } => NotStarted::NoResources { text },
+                },
+            },
+        };
+        self.events.push_back(event);
+    }
+
+    fn spawn(&mut self, name: &TenantName, run: RunId) -> Result<process::Spawned, SpawnFailure> {
+        let unknown = || SpawnFailure::CannotExecute { code: 126, errno: 0, text: format!("{name} is not known any more") };
+        let tenant = self.tenants.get(name).ok_or_else(unknown)?;
+        let values = Values { tenant, instance: &self.identity.instance, run_id: Some(run.0) };
+        let render = |word: &crate::model::Template| {
+            CString::new(word.render(values)).map_err(|_| SpawnFailure::CannotExecute {
+                code: 126,
+                errno: 0,
+                text: format!("job.command: {:?} gives an argument with a NUL byte", word.source()),
+            })
+        };
+        let argv = self.config.job.command.iter().map(render).collect::<Result<Vec<_>, _>>()?;
+        let belongings = self.runs.get(name).ok_or_else(unknown)?;
+        let output = belongings.log.as_ref().map_or(self.null.as_fd(), AsFd::as_fd);
+        let mut keep = Vec::with_capacity(2);
+        keep.extend(belongings.lock.as_ref().map(AsFd::as_fd));
+        keep.extend(belongings.slot.as_ref().map(AsFd::as_fd));
+        self.spawner.spawn(&Spawn {
+            argv: &argv,
+            environment: &self.environment,
+            run: Some((name, run)),
+            directory: self.config.job.directory.as_deref(),
+            stdout: output,
+            stderr: output,
+            keep: &keep,
+            nice: self.config.for_tenant(name, None).nice,
+            oom_score_adj: Some(self.config.job.oom_score_adj),
+        })
+    }
+
+    pub(super) fn log_path(&self, name: &TenantName) -> Option<PathBuf> {
+        let values = Values { tenant: self.tenants.get(name)?, instance: &self.identity.instance, run_id: None };
+        Some(self.config.job.log.render(values).into())
+    }
+
+    /// Without a log the tenant runs all the same; its output is lost, and that is told.
+    fn open_log(&mut self, tenant: &TenantName, run: RunId) -> Option<TenantFile> {
+        let path = self.log_path(tenant)?;
+        self.follow.begin(tenant, &path);
+        let opened = TenantFile::open(path, tenant).and_then(|mut log| {
+            if let Err(error) = log.start_line(run) {
+                self.alert_hourly(&format!("log {tenant}"), &format!("{error}; output may be lost"));
+            }
+            Ok(log)
+        });
+        match opened {
+            Ok(log) => Some(log),
+            Err(error) => {
+                self.alert_hourly(&format!("log {tenant}"), &format!("{error}; it runs all the same, its output is lost"));
+                None
+            }
+        }
+    }
+
+    fn signal(&mut self, tenant: &TenantName, force: Force) {
+        let signal = match force {
+            Force::Term => Signal::SIGTERM,
+            Force::Kill => Signal::SIGKILL,
+        };
+        let Some(run) = self.runs.get(tenant) else { return };
+        let sent = match (&run.adopted, run.process) {
+            (Some(adopted), _) => adopted.signal(signal),
+            (None, Some(process)) => process::signal_group(process.pid, signal),
+            (None, None) => return,
+        };
+        if let Err(error) = sent {
+            log::error!(target: ALERT, "{tenant}: run {} cannot be signalled ({signal}): {error}", run.run);
+        }
+    }
+
+    fn check_group(&mut self, tenant: &TenantName) {
+        let Some(process) = self.runs.get(tenant).and_then(|run| run.process) else { return };
+        match process::has_living_members(process.pid) {
+            Ok(true) => {}
+            Ok(false) => self.events.push_back(Event::GroupEmptied { tenant: tenant.clone() }),
+            Err(error) => log::warn!("{tenant}: cannot see whether its process group is empty: {error}"),
+        }
+    }
+
+    fn examine(&mut self, unknown: &Unknown) {
+        let Unknown { tenant, run } = unknown;
+        let verdict = match process::examine(&self.state, tenant, run, &self.identity.host, self.me) {
+            Ok(process::Verdict::Dead) => Verdict::Dead,
+            Ok(process::Verdict::Living { process }) if self.mode == Mode::Daemon => {
+                self.adopt(tenant, run.identity.id, process)
+            }
+            Ok(process::Verdict::Living { .. } | process::Verdict::Supervised { .. }) => Verdict::Supervised,
+            Ok(process::Verdict::Claimed) => Verdict::Undecided,
+            Err(error) => {
+                log::warn!("{tenant}: cannot tell whether run {} lives: {error}", run.identity.id);
+                Verdict::Undecided
+            }
+        };
+        self.events.push_back(Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict });
+    }
+
+    fn adopt(&mut self, tenant: &TenantName, run: RunId, process: process::Process) -> Verdict {
+        match Adopted::adopt(&self.state, &self.slot_files, tenant, process, self.me) {
+            Ok(Adoption::Adopted(mut adopted)) => {
+                if !adopted.has_slot()
+                    && let Ok(mut slots) = self.slot_files.take(1, self.workers)
+                    && let Some(slot) = slots.pop()
+                {
+                    adopted.give_slot(slot);
+                }
+                let belongings = Belongings {
+                    run,
+                    lock: None,
+                    slot: None,
+                    log: None,
+                    process: Some(process),
+                    own_peak_kb: 0,
+                    adopted: Some(adopted),
+                    end_told: false,
+                };
+                self.runs.insert(tenant.clone(), belongings);
+                Verdict::Adopted { pid: process.pid, pid_start: process.start }
+            }
+            Ok(Adoption::KeptBy(_)) => Verdict::Supervised,
+            Ok(Adoption::Ended) => Verdict::Dead,
+            Err(error) => {
+                log::error!("{tenant}: run {run} lives and cannot be adopted: {error}");
+                Verdict::Undecided
+            }
+        }
+    }
+
+    /// The end line, then lock and slot: in this order, so that the next run's start line comes after it.
+    fn close(&mut self, closing: &Closing) {
+        let tenant = &closing.tenant;
+        let Some(mut run) = self.runs.remove(tenant) else { return };
+        if run.adopted.is_some() {
+            run.log = self.log_path(tenant).and_then(|path| TenantFile::open(path, tenant).ok());
+        }
+        if let Some(log) = &mut run.log
+            && let Err(error) = log.end_line(&end_line(closing))
+        {
+            self.alert_hourly(&format!("log {tenant}"), &error.to_string());
+        }
+        self.follow.end(tenant);
+        self.worst_exit = self.worst_exit.max(exit_code(closing));
+        let had_lock = run.lock.is_some() || run.adopted.is_some();
+        let released = [
+            run.lock.map_or(Ok(()), |lock| lock.unlock().map_err(|error| error.to_string())),
+            run.slot.map_or(Ok(()), |slot| slot.release().map_err(|error| error.to_string())),
+            run.adopted.map_or(Ok(()), |adopted| adopted.release().map_err(|error| error.to_string())),
+        ];
+        for error in released.into_iter().filter_map(Result::err) {
+            log::error!("{tenant}: its lock or slot cannot be given up: {error}");
+        }
+        if had_lock && closing.pid.is_some() {
+            self.name_left_behind(tenant);
+        }
+    }
+
+    /// A daemon that left the group and took the lock with it is named and let go, as under cron.
+    fn name_left_behind(&mut self, tenant: &TenantName) {
+        match process::left_behind(&self.state, tenant, self.me) {
+            Ok(left) => {
+                for process in left {
+                    log::warn!("{tenant}: pid {} left the run's process group and still holds its lock: let go, the tenant runs again", process.pid);
+                }
+            }
+            Err(error) => log::debug!("{tenant}: cannot see who holds its lock: {error}"),
+        }
+    }
+
+    /// Tells databases that are new to the engine.
+    pub(super) fn tell_databases(&mut self) {
+        for (id, url) in self.registry.news() {
+            self.engine.database(id, url);
+            if self.mode == Mode::Daemon && !self.config.database.url.varies_by_tenant() {
+                self.engine.listen(id);
+            }
+        }
+    }
+
+    pub(super) fn prune_hourly(&mut self, id: DatabaseId) {
+        let now = self.clock.now();
+        let due = self.pruned.get(&id).is_none_or(|at| now.since(*at) >= Duration::from_secs(3600));
+        if due && self.mode == Mode::Daemon {
+            self.pruned.insert(id, now);
+            self.engine.prune(id);
+        }
+    }
+}
+
+fn end_line(closing: &Closing) -> RunEnd {
+    let exit = closing.end.map(|end| end.exit);
+    RunEnd {
+        run: closing.run,
+        pid: closing.pid,
+        outcome: closing.outcome,
+        exit_code: exit.and_then(|exit| if let Exit::Code(code) = exit { Some(code) } else { None }),
+        signal: exit.and_then(|exit| if let Exit::Signal(signal) = exit { Some(signal) } else { None }),
+        elapsed: Some(closing.elapsed),
+        cpu: closing.end.and_then(|end| end.cpu_seconds).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        max_rss_kb: closing.end.and_then(|end| end.max_rss_kb),
+    }
+}
+
+/// What `run TENANT…` exits with for this child.
+fn exit_code(closing: &Closing) -> i32 {
+    match closing.end.map(|end| end.exit) {
+        Some(Exit::Code(code)) => code,
+        Some(Exit::Signal(signal)) => 128 + signal,
+        Some(Exit::Unknown) | None => 1,
+    }
+}
+
+/// Where output goes that has no log.
+pub(super) fn null() -> std::io::Result<File> {
+    File::options().read(true).write(true).open("/dev/null")
+}
