@@ -85,20 +85,27 @@ impl Link {
         Sent::NotNow
     }
 
-    /// Sends what is left of a line that the stream took in part.
-    pub(super) fn finish(&mut self) {
+    /// Sends what is left of a line that the stream took in part. True if nothing is left.
+    pub(super) fn finish(&mut self) -> bool {
         if self.resume.is_done() {
-            return;
+            return true;
         }
         if self.socket.is_none() && !self.connect() {
-            return;
+            return false;
         }
-        if let Some(Socket::Stream(stream)) = &mut self.socket
-            && let Err(error) = self.resume.finish(|bytes| stream.write(bytes))
-            && error.kind() != ErrorKind::WouldBlock
-        {
-            self.socket = None;
+        match &mut self.socket {
+            Some(Socket::Stream(stream)) => {
+                if let Err(error) = self.resume.finish(|bytes| stream.write(bytes))
+                    && error.kind() != ErrorKind::WouldBlock
+                {
+                    self.socket = None;
+                }
+            }
+            // The daemon that is there now takes datagrams; the half line died with the other one.
+            Some(Socket::Datagram(_)) => self.resume = Resume::default(),
+            None => {}
         }
+        self.resume.is_done()
     }
 
     fn connect(&mut self) -> bool {

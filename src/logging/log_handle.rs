@@ -59,10 +59,10 @@ pub enum LogError {
     Taken,
 }
 
-/// The level after so many `-v` and `-q`.
+/// The level after so many `-v` and `-q`. Errors, alerts among them, cannot be made silent this way.
 pub fn level_after(level: LevelFilter, verbose: u8, quiet: u8) -> LevelFilter {
     let steps = i32::from(verbose) - i32::from(quiet);
-    let number = (level as i32).saturating_add(steps).clamp(LevelFilter::Off as i32, LevelFilter::Trace as i32);
+    let number = (level as i32).saturating_add(steps).clamp(LevelFilter::Error as i32, LevelFilter::Trace as i32);
     LevelFilter::iter().find(|level| *level as i32 == number).unwrap_or(level)
 }
 
@@ -114,7 +114,6 @@ impl Log {
     pub fn reconfigure(&self, settings: LogSettings) -> Result<(), LogError> {
         let facility =
             Facility::from_str(&settings.facility).map_err(|()| LogError::Facility(settings.facility.clone()))?;
-        let variable = |name: &str| std::env::var(name).ok();
         let mut inner = self.lock();
         self.level.store(settings.level as usize, Relaxed);
         log::set_max_level(settings.level);
@@ -129,28 +128,7 @@ impl Log {
             before.flush();
             backlog.count_dropped(before.backlog.abandon());
         }
-        let style = Style::of(std::io::stderr(), variable);
-        let to_stderr = match settings.target {
-            Target::Stderr => true,
-            Target::Syslog => false,
-            Target::Auto => style == Style::Journal || std::io::stderr().is_terminal(),
-        };
-        let mut stderr = Stderr::new(std::io::stderr(), style);
-        let way = if to_stderr {
-            Way::Stderr(stderr)
-        } else {
-            let zone = LocalZone::read(variable("TZ").as_deref());
-            let syslog = Syslog::new(facility, &settings.name, settings.socket.clone(), zone);
-            if let Some(trouble) = syslog.trouble() {
-                let socket = settings.socket.display();
-                let text = format!(
-                    "no syslog daemon takes messages at {socket} ({trouble}): they are kept in memory, up to a limit, until \
-                     one does; log.target = \"stderr\" would show them here"
-                );
-                Backlog::default().deliver(&mut stderr, Severity::Warning, &clean(&text));
-            }
-            Way::Syslog(Box::new(syslog))
-        };
+        let way = Way::open(&settings, facility);
         *inner = Some(Inner { settings, way, backlog });
         Ok(())
     }
@@ -169,6 +147,33 @@ impl Log {
 
     fn lock(&self) -> MutexGuard<'_, Option<Inner>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Way {
+    fn open(settings: &LogSettings, facility: Facility) -> Self {
+        let variable = |name: &str| std::env::var(name).ok();
+        let style = Style::of(std::io::stderr(), variable);
+        let mut stderr = Stderr::new(std::io::stderr(), style);
+        let to_stderr = match settings.target {
+            Target::Stderr => true,
+            Target::Syslog => false,
+            Target::Auto => style == Style::Journal || std::io::stderr().is_terminal(),
+        };
+        if to_stderr {
+            return Self::Stderr(stderr);
+        }
+        let zone = LocalZone::read(variable("TZ").as_deref());
+        let syslog = Syslog::new(facility, &settings.name, settings.socket.clone(), zone);
+        if let Some(trouble) = syslog.trouble() {
+            let text = format!(
+                "no syslog daemon takes messages at {} ({trouble}): they are kept in memory, up to a limit, until one \
+                 does; log.target = \"stderr\" would show them here",
+                settings.socket.display()
+            );
+            Backlog::default().deliver(&mut stderr, Severity::Warning, &clean(&text));
+        }
+        Self::Syslog(Box::new(syslog))
     }
 }
 
@@ -216,5 +221,35 @@ impl log::Log for Log {
 
     fn flush(&self) {
         Log::flush(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v_and_q_move_the_level_within_its_bounds() {
+        use LevelFilter::{Debug, Error, Info, Trace, Warn};
+        let table =
+            [(Info, 1, 0, Debug), (Info, 9, 0, Trace), (Info, 0, 1, Warn), (Warn, 0, 9, Error), (Info, 2, 2, Info)];
+        for (level, verbose, quiet, expected) in table {
+            assert_eq!(level_after(level, verbose, quiet), expected);
+        }
+    }
+
+    #[test]
+    fn it_is_installed_once_and_may_be_asked_for_again() {
+        let settings = LogSettings {
+            target: Target::Stderr,
+            facility: "cron".into(),
+            level: LevelFilter::Off,
+            socket: "/dev/log".into(),
+            name: "tenantcron".into(),
+        };
+        let first = install(settings.clone()).unwrap();
+        let second = install(settings.clone()).unwrap();
+        assert!(std::ptr::eq(first, second) && !first.owes());
+        assert!(install(LogSettings { facility: "corn".into(), ..settings }).is_err());
     }
 }

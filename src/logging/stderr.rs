@@ -85,9 +85,9 @@ impl<F: AsFd> Sink for Stderr<F> {
         }
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self) -> bool {
         let fd = &self.fd;
-        _ = self.resume.finish(|bytes| write_if_room(fd, bytes)); // else with the next line
+        self.resume.finish(|bytes| write_if_room(fd, bytes)).is_ok()
     }
 }
 

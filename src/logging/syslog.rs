@@ -52,7 +52,7 @@ impl Sink for Syslog {
         self.link.send(line)
     }
 
-    fn finish(&mut self) {
-        self.link.finish();
+    fn finish(&mut self) -> bool {
+        self.link.finish()
     }
 }

@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_watchdog_is_for_the_process_it_names() {
-        let table: [(&[(&str, &str)], Option<u64>); 6] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<u64>);
+        let table: [Case<'_>; 6] = [
             (&[("WATCHDOG_USEC", "3000000")], Some(3)),
             (&[("WATCHDOG_USEC", "3000000"), ("WATCHDOG_PID", "812")], Some(3)),
             (&[("WATCHDOG_USEC", "3000000"), ("WATCHDOG_PID", "813")], None),
