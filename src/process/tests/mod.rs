@@ -1,0 +1,1 @@
+//! Real processes. What they share is here.
