@@ -3,7 +3,7 @@
 //! test process (see `world`). A database belongs to one test and is dropped with its [`TestDatabase`].
 
 use super::proc;
-use super::wait::{eventually, millis, secs};
+use super::wait::{eventually, secs};
 use super::world::{signal, world};
 use nix::sys::signal::Signal;
 use postgres::{Client, NoTls};
@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
 
 const START_TRIES: usize = 5;
 const DEFAULTS: [(&str, &str); 8] = [
@@ -320,6 +319,3 @@ fn free_port() -> u16 {
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
 }
-
-/// The longest that a start or an immediate restart should take here.
-pub const RESTART: Duration = millis(5_000);

@@ -228,17 +228,22 @@ impl Drop for Supervisor {
 
 /// Runs a command to its end; kills it and fails if that does not come in time.
 #[track_caller]
-pub fn output_within(mut command: Command, deadline: Duration) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starting a command");
+pub fn output_within(command: Command, deadline: Duration) -> Output {
+    try_output_within(command, deadline).unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn try_output_within(mut command: Command, deadline: Duration) -> Result<Output, String> {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.map_err(|error| format!("{error}: {command:?}"))?;
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
     let Some(status) = exit_within(&mut child, deadline) else {
         child.kill().ok();
         child.wait().ok();
-        panic!("not ended within {deadline:?}: {command:?}")
+        return Err(format!("not ended within {deadline:?}: {command:?}"));
     };
     // A grandchild may hold the pipes open: what came until then is the output.
-    Output { status, stdout: finish(stdout), stderr: finish(stderr) }
+    Ok(Output { status, stdout: finish(stdout), stderr: finish(stderr) })
 }
 
 type Collected = (std::sync::Arc<std::sync::Mutex<Vec<u8>>>, JoinHandle<()>);
@@ -269,8 +274,11 @@ fn rows(url: &str) -> String {
     for sql in ["TABLE tenantcron_status", "TABLE tenantcron_run", "TABLE tenantcron_flag"] {
         command.args(["-c", sql]);
     }
-    let output = output_within(command, secs(10));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    // No panic here: a test is panicking already.
+    let text = match try_output_within(command, secs(10)) {
+        Ok(output) => [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat(),
+        Err(why) => why,
+    };
     tail(&text, 80)
 }
 

@@ -4,7 +4,7 @@
 
 use super::proc;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::statvfs::statvfs;
+use nix::sys::statvfs::{FsFlags, Statvfs, statvfs};
 use nix::unistd::Pid;
 use std::collections::HashSet;
 use std::fs;
@@ -129,7 +129,9 @@ fn make_folder(folder: &Path) {
 
 fn base_folder() -> PathBuf {
     let shm = Path::new("/dev/shm");
-    let room = statvfs(shm).map_or(0, |stat| stat.blocks_available() * stat.fragment_size());
+    // Jobs are scripts in it: some container engines mount it noexec.
+    let usable = |stat: &Statvfs| !stat.flags().contains(FsFlags::ST_NOEXEC);
+    let room = statvfs(shm).ok().filter(usable).map_or(0, |stat| stat.blocks_available() * stat.fragment_size());
     let writable = nix::unistd::access(shm, nix::unistd::AccessFlags::W_OK).is_ok();
     if writable && room >= ROOM_WANTED { shm.to_owned() } else { std::env::temp_dir() }
 }
