@@ -88,9 +88,9 @@ pub fn examine(
 /// /proc cannot be read.
 pub(super) fn lives(process: Process) -> io::Result<bool> {
     match Stat::of(process.pid)? {
-        Some(_) if process.is_alive()? => Ok(true),
         // A number is not given away while a group bears it: another process has it, so the group is gone.
-        Some(_) if process.stat()?.is_none() => Ok(false),
+        Some(stat) if !process.is(stat) => Ok(false),
+        Some(stat) if !stat.ended => Ok(true),
         _ => group::has_living_members(process.pid),
     }
 }

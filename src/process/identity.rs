@@ -57,7 +57,12 @@ impl Process {
     /// Its entry in /proc, if the number is still this process's.
     pub(super) fn stat(self) -> io::Result<Option<Stat>> {
         let stat = Stat::of(self.pid)?;
-        Ok(stat.filter(|stat| self.start == Self::UNKNOWN_START || stat.start == self.start))
+        Ok(stat.filter(|stat| self.is(*stat)))
+    }
+
+    /// True if an entry of /proc under this number is this process's.
+    pub(super) fn is(self, stat: Stat) -> bool {
+        self.start == Self::UNKNOWN_START || stat.start == self.start
     }
 }
 
@@ -145,5 +150,23 @@ mod tests {
         assert_eq!(Process::of(i32::MAX).unwrap(), None);
         assert!(proc_is_of_this_namespace().unwrap());
         assert_eq!(host().unwrap().split('/').count(), 2);
+    }
+
+    #[test]
+    fn a_proc_of_another_namespace_is_noticed() {
+        if std::env::var_os("NESTED").is_some() {
+            assert!(!proc_is_of_this_namespace().unwrap());
+            return;
+        }
+        let name = "process::identity::tests::a_proc_of_another_namespace_is_noticed";
+        let mut nested = std::process::Command::new("unshare");
+        nested
+            .args(["-p", "-f", "--"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env("NESTED", "1");
+        let done = nested.output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success() || err.contains("not permitted"), "{out}{err}");
     }
 }

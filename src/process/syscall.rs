@@ -44,11 +44,14 @@ impl SpawnAttributes {
         };
         let flags = libc::POSIX_SPAWN_SETPGROUP | libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
         let flags = libc::c_short::try_from(flags).map_err(io::Error::other)?;
-        let (mut none, mut all) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-        // SAFETY: the attributes were initialised above, and each set is initialised before it is read.
+        let mut none = MaybeUninit::uninit();
+        // Every bit, where sigfillset leaves out two that the C library uses itself: those would stay ignored.
+        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: the attributes were initialised above, each set is initialised before it is read, and a set of
+        // signals is an array of integers, for which all bits one is a value.
         unsafe {
             checked(libc::sigemptyset(none.as_mut_ptr()))?;
-            checked(libc::sigfillset(all.as_mut_ptr()))?;
+            all.as_mut_ptr().write_bytes(0xff, 1);
             numbered(libc::posix_spawnattr_setflags(&mut attributes.0, flags))?;
             numbered(libc::posix_spawnattr_setpgroup(&mut attributes.0, 0))?;
             numbered(libc::posix_spawnattr_setsigmask(&mut attributes.0, none.as_ptr()))?;
@@ -201,10 +204,18 @@ pub(super) fn is_open_elsewhere(alone: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Marks every descriptor from 3 up close-on-exec: what this program itself inherited stays out of its children.
+/// Marks every descriptor from 3 up close-on-exec: what this program itself inherited stays out of its
+/// children. (close_range(2) can do it only since Linux 5.11.)
 pub(super) fn close_inherited_on_exec() -> io::Result<()> {
-    // SAFETY: marking a descriptor closes nothing here and invalidates no owner.
-    checked(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
+        if let Some(number) = number.filter(|number| *number > 2) {
+            // SAFETY: marking a descriptor closes nothing here and invalidates no owner. One that was closed
+            // meanwhile is an error that does not matter.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
 }
 
 /// A descriptor for a process, readable once it has ended.
@@ -288,4 +299,45 @@ pub(super) fn take_title_area(start: usize, end: usize) -> io::Result<TitleArea>
     // SAFETY: the caller, `title.rs`, reads the range from /proc/self/stat; there is no other thread; and
     // its documentation says that the arguments must have been read before.
     Ok(unsafe { TitleArea::take(start, end) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::alone;
+    use super::super::title;
+    use super::*;
+
+    fn shown() -> String {
+        let bytes = std::fs::read("/proc/self/cmdline").unwrap();
+        String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
+    }
+
+    #[test]
+    fn the_title_is_refused_beside_threads() {
+        // The test's own thread is one too many.
+        assert!(title::Title::prepare().is_err());
+    }
+
+    #[test]
+    fn the_title_is_what_ps_shows_and_the_environment_survives() {
+        if !alone(the_title_is_what_ps_shows_and_the_environment_survives) {
+            return;
+        }
+        let mut title = {
+            let (start, end) = title::memory().unwrap();
+            // SAFETY: the range comes from /proc/self/stat; the only other thread is the harness's, which has read
+            // its arguments and sleeps until this test ends.
+            unsafe { TitleArea::take(start, end) }
+        };
+        let before: Vec<_> = std::env::vars_os().collect();
+        title.write(b"tenantcron: wcs 3/5 running");
+        assert_eq!(shown(), "tenantcron: wcs 3/5 running");
+        title.write(b"tenantcron: wcs");
+        assert_eq!(shown(), "tenantcron: wcs");
+        title.write(&b"x".repeat(100_000));
+        assert!(shown().len() > 100, "longer than the arguments, into the environment's room");
+        title.write(b"tenantcron: wcs 0/5 running");
+        assert_eq!(shown(), "tenantcron: wcs 0/5 running");
+        assert_eq!(std::env::vars_os().collect::<Vec<_>>(), before);
+    }
 }

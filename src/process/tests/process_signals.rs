@@ -1,0 +1,47 @@
+//! Signals become meanings.
+
+use super::*;
+use nix::sys::signal::{Signal, raise};
+
+#[test]
+fn every_signal_has_its_meaning_and_none_kills() {
+    if !alone(every_signal_has_its_meaning_and_none_kills) {
+        return;
+    }
+    let mut signals = Signals::install().unwrap();
+    assert_eq!(signals.pending(), []);
+    for (signal, meaning) in [
+        (Signal::SIGTERM, Meaning::Stop),
+        (Signal::SIGINT, Meaning::Stop),
+        (Signal::SIGQUIT, Meaning::Drain),
+        (Signal::SIGHUP, Meaning::Reload),
+        (Signal::SIGUSR1, Meaning::Poll),
+        (Signal::SIGUSR2, Meaning::Unsupported),
+        (Signal::SIGCHLD, Meaning::Child),
+    ] {
+        raise(signal).unwrap();
+        assert_eq!(wait(&[(0, signals.as_fd())], Some(Duration::from_secs(20))).unwrap(), [0]);
+        assert_eq!(signals.pending(), [meaning]);
+        assert!(wait(&[(0, signals.as_fd())], Some(Duration::ZERO)).unwrap().is_empty());
+    }
+    raise(Signal::SIGPIPE).unwrap();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
+        raise(signal).unwrap();
+    }
+    assert_eq!(signals.pending(), [Meaning::Child, Meaning::Stop]);
+}
+
+#[test]
+fn a_signal_ends_a_wait() {
+    if !alone(a_signal_ends_a_wait) {
+        return;
+    }
+    let mut signals = Signals::install().unwrap();
+    let (argv, environment, log) = (argv(&["/bin/true"]), environment(), tempfile::tempfile().unwrap());
+    let spawned = Spawner::new().unwrap().spawn(&spawn(&argv, &environment, &log)).unwrap();
+    eventually("SIGCHLD arrives", || {
+        wait(&[((), signals.as_fd())], Some(Duration::from_secs(20))).unwrap();
+        signals.pending().contains(&Meaning::Child)
+    });
+    collect(spawned.process.pid);
+}
