@@ -19,7 +19,7 @@ impl Supervisor {
             Action::Lock { tenants, slots } => self.lock(tenants, slots),
             Action::Unlock { tenants, slots } => self.unlock(&tenants, slots),
             Action::Exchange { database, exchange } => self.engine.exchange(database, exchange),
-            Action::Start { tenant, run, started_at } => self.start(&tenant, run, started_at),
+            Action::Start { tenant, run, started_at } => self.start_child(&tenant, run, started_at),
             Action::Signal { tenant, force } => self.signal(&tenant, force),
             Action::CheckGroup { tenant } => self.check_group(&tenant),
             Action::Examine(unknown) => self.examine(&unknown),
@@ -48,7 +48,10 @@ impl Supervisor {
                     held.push((tenant, pid));
                 }
                 Err(error) => {
-                    self.alert_hourly(&format!("lock {tenant}"), &format!("{tenant}: cannot be started, its lock cannot be taken: {error}"));
+                    self.alert_hourly(
+                        &format!("lock {tenant}"),
+                        &format!("{tenant}: cannot be started, its lock cannot be taken: {error}"),
+                    );
                     held.push((tenant, None));
                 }
             }
@@ -70,7 +73,9 @@ impl Supervisor {
         let allowed = if self.slots_above { self.workers.saturating_sub(above) } else { wanted };
         match self.slot_files.take(wanted.min(allowed) as usize, self.workers) {
             Ok(slots) => self.slots.extend(slots),
-            Err(error) => self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}")),
+            Err(error) => {
+                self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}"))
+            }
         }
     }
 
@@ -91,7 +96,7 @@ impl Supervisor {
     }
 
     /// Step by step: names into the lock file, the log, the line in it, the child, its pid into the lock file.
-    fn start(&mut self, tenant: &TenantName, run: RunId, started_at: DbTime) {
+    fn start_child(&mut self, tenant: &TenantName, run: RunId, started_at: DbTime) {
         let mut lock = self.locks.remove(tenant);
         if let Some(lock) = &mut lock
             && let Err(error) = lock.write_run(run, started_at)
@@ -100,7 +105,8 @@ impl Supervisor {
         }
         let slot = if self.mode.uses_slots() { self.slots.pop() } else { None };
         let log = self.open_log(tenant, run);
-        let belongings = Belongings { run, lock, slot, log, process: None, own_peak_kb: 0, adopted: None, end_told: false };
+        let belongings =
+            Belongings { run, lock, slot, log, process: None, own_peak_kb: 0, adopted: None, end_told: false };
         self.runs.insert(tenant.clone(), belongings);
         let event = match self.spawn(tenant, run) {
             Ok(spawned) => {
@@ -128,7 +134,8 @@ impl Supervisor {
     }
 
     fn spawn(&mut self, name: &TenantName, run: RunId) -> Result<process::Spawned, SpawnFailure> {
-        let unknown = || SpawnFailure::CannotExecute { code: 126, errno: 0, text: format!("{name} is not known any more") };
+        let unknown =
+            || SpawnFailure::CannotExecute { code: 126, errno: 0, text: format!("{name} is not known any more") };
         let tenant = self.tenants.get(name).ok_or_else(unknown)?;
         let values = Values { tenant, instance: &self.identity.instance, run_id: Some(run.0) };
         let render = |word: &crate::model::Template| {
@@ -175,7 +182,10 @@ impl Supervisor {
         match opened {
             Ok(log) => Some(log),
             Err(error) => {
-                self.alert_hourly(&format!("log {tenant}"), &format!("{error}; it runs all the same, its output is lost"));
+                self.alert_hourly(
+                    &format!("log {tenant}"),
+                    &format!("{error}; it runs all the same, its output is lost"),
+                );
                 None
             }
         }
@@ -287,7 +297,10 @@ impl Supervisor {
         match process::left_behind(&self.state, tenant, self.me) {
             Ok(left) => {
                 for process in left {
-                    log::warn!("{tenant}: pid {} left the run's process group and still holds its lock: let go, the tenant runs again", process.pid);
+                    log::warn!(
+                        "{tenant}: pid {} left the run's process group and still holds its lock: let go, the tenant runs again",
+                        process.pid
+                    );
                 }
             }
             Err(error) => log::debug!("{tenant}: cannot see who holds its lock: {error}"),
@@ -297,7 +310,7 @@ impl Supervisor {
     /// Tells databases that are new to the engine.
     pub(super) fn tell_databases(&mut self) {
         for (id, url) in self.registry.news() {
-            self.engine.database(id, url);
+            self.engine.database(id, Some(url));
             if self.mode == Mode::Daemon && !self.config.database.url.varies_by_tenant() {
                 self.engine.listen(id);
             }
