@@ -204,8 +204,9 @@ impl Scheduler {
         }
         self.hold_slot(id);
         self.databases_mut(database).runs.insert(id);
-        if self.stop.is_asked() {
-            // Nothing starts after a stop was asked: the claim is given back as a stopped run without a process.
+        let present = self.tenants.get(id).is_some_and(|tenant| tenant.present);
+        if self.stop.is_asked() || !present {
+            // Nothing starts after a stop was asked, nor a tenant that vanished: the claim is given back as a stopped run without a process.
             self.close_run(id, RecordAs::Finish(Outcome::Stopped, Becomes::Needed));
         } else if let Some(tenant) = self.tenants.get(id) {
             self.actions.push(Action::Start { tenant: tenant.name().clone(), run: claimed.id, started_at });
