@@ -200,6 +200,7 @@ impl Scheduler {
         self.reconcile(id, polled.runs, &seen);
         for tenant in seen {
             self.touch(tenant);
+            self.release_stale(tenant);
         }
         self.dirty.insert(id);
     }
@@ -213,7 +214,6 @@ impl Scheduler {
         }
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         if row.value != RowValue::Running {
-            state.stale_told = None;
             state.releasing = false;
         }
         if !matches!(state.stage, Stage::Run(_)) {

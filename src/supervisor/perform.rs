@@ -230,9 +230,11 @@ impl Supervisor {
 
     fn examine(&mut self, unknown: &Unknown) {
         let Unknown { tenant, run } = unknown;
+        // Another node's on this host is examined where it is stale: seen alive it is left to its own.
+        let ours = run.identity.instance == self.identity.instance && run.identity.node == self.identity.node;
         let verdict = match process::examine(&self.state, tenant, run, &self.identity.host, self.me) {
             Ok(process::Verdict::Dead) => Verdict::Dead,
-            Ok(process::Verdict::Living { process }) if self.mode == Mode::Daemon => {
+            Ok(process::Verdict::Living { process }) if self.mode == Mode::Daemon && ours => {
                 self.adopt(tenant, run.identity.id, process)
             }
             Ok(process::Verdict::Living { .. } | process::Verdict::Supervised { .. }) => Verdict::Supervised,
