@@ -204,13 +204,29 @@ impl Scheduler {
         }
         self.hold_slot(id);
         self.databases_mut(database).runs.insert(id);
-        if self.stop.is_asked() {
-            // Nothing starts after a stop was asked: the claim is given back as a stopped run without a process.
-            self.close_run(id, RecordAs::Finish(Outcome::Stopped, Becomes::Needed));
-        } else if let Some(tenant) = self.tenants.get(id) {
+        let Some(tenant) = self.tenants.get(id) else { return };
+        if self.stop.is_asked() || !tenant.present {
+            self.give_back(id);
+        } else {
             self.actions.push(Action::Start { tenant: tenant.name().clone(), run: claimed.id, started_at });
         }
         self.touch(id);
+    }
+
+    /// A claim that came too late: nothing starts after a stop was asked, or of a tenant that has vanished. It
+    /// never had a process, so no run is left of it, and lock and slot go back as those of an offer do.
+    fn give_back(&mut self, id: TenantId) {
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        let name = tenant.name().clone();
+        let Some(run) = tenant.run_mut() else { return };
+        run.phase = Phase::Ended;
+        run.verdict = Some(RecordAs::Undo);
+        let (database, slots) = (run.database, u32::from(run.slot));
+        self.free_slot(id);
+        self.actions.push(Action::Unlock { tenants: vec![name], slots });
+        let database = self.databases_mut(database);
+        database.runs.remove(&id);
+        database.to_record.push(id);
     }
 
     pub(super) fn started(&mut self, name: &TenantName, pid: i32, pid_start: i64) {

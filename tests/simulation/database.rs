@@ -76,8 +76,12 @@ impl Database {
         let mut reply = Reply { now: Some(self.now), ..Reply::default() };
         reply.finished = exchange.finish.iter().map(|finish| self.finish(finish)).collect();
         reply.undone = exchange.undo.iter().map(|run| self.undo(run)).collect();
-        reply.released =
-            exchange.release.iter().filter(|release| self.release(release)).map(|release| release.key.clone()).collect();
+        reply.released = exchange
+            .release
+            .iter()
+            .filter(|release| self.release(release))
+            .map(|release| release.key.clone())
+            .collect();
         reply.refreshed = exchange.refresh.iter().map(|refresh| self.refresh(refresh)).collect();
         reply.reset = exchange.reset.iter().filter(|reset| self.reset(reset)).map(|reset| reset.key.clone()).collect();
         if let Some(claim) = &exchange.claim {
@@ -122,7 +126,13 @@ impl Database {
             None => {
                 self.deeds.push(Deed::Inserted { id: finish.run.id });
                 let identity = finish.run.clone();
-                let run = Run { identity, group: finish.group.clone(), pid: finish.pid, alive_at: ended_at, closed: Some(closed) };
+                let run = Run {
+                    identity,
+                    group: finish.group.clone(),
+                    pid: finish.pid,
+                    alive_at: ended_at,
+                    closed: Some(closed),
+                };
                 self.runs.push(run);
                 RowValue::Needed
             }
@@ -163,7 +173,9 @@ impl Database {
 
     fn release(&mut self, release: &Release) -> bool {
         let fits = self.rows.get(&release.key).is_some_and(|row| {
-            row.value == RowValue::Running && row.updated_at == release.updated_at && !self.locked.contains(&release.key)
+            row.value == RowValue::Running
+                && row.updated_at == release.updated_at
+                && !self.locked.contains(&release.key)
         });
         let silent_since = self.now - release.silent_for;
         let frees = fits
@@ -201,7 +213,9 @@ impl Database {
 
     fn reset(&mut self, reset: &Reset) -> bool {
         let now = self.now;
-        let Some(row) = self.rows.get_mut(&reset.key).filter(|_| !self.locked.contains(&reset.key)) else { return false };
+        let Some(row) = self.rows.get_mut(&reset.key).filter(|_| !self.locked.contains(&reset.key)) else {
+            return false;
+        };
         let due = row.value == RowValue::Done && row.updated_at < reset.slot && reset.slot <= now;
         if due {
             row.value = RowValue::Needed;
@@ -230,7 +244,8 @@ impl Database {
             }
             if let Some(group) = offer.group.as_ref().filter(|_| claim.group_limit > 0) {
                 let ours = self.runs.iter().filter(|run| run.closed.is_none() && run.group.as_ref() == Some(group));
-                let foreign = claim.foreign_in_group.iter().find(|(name, _)| name == group).map_or(0, |(_, count)| *count);
+                let foreign =
+                    claim.foreign_in_group.iter().find(|(name, _)| name == group).map_or(0, |(_, count)| *count);
                 if ours.count() + foreign as usize >= claim.group_limit as usize {
                     continue;
                 }

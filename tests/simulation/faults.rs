@@ -144,7 +144,9 @@ impl World {
         let now = store.time(self.now);
         let open = store.open_run(&key).is_some();
         let locked = store.locked.contains(&key);
-        let Some(row) = store.rows.get_mut(&key).filter(|row| row.value == RowValue::Needed && !locked && !open) else { return };
+        let Some(row) = store.rows.get_mut(&key).filter(|row| row.value == RowValue::Needed && !locked && !open) else {
+            return;
+        };
         (row.value, row.updated_at) = (RowValue::Running, now);
         self.foreign_claims(database, &key);
         let forgets = self.rng.f64() < 0.2;
@@ -209,7 +211,9 @@ impl World {
         let node = self.rng.usize(..self.plan.nodes);
         self.say(|| format!("host {node} reboots"));
         self.hosts[node].reboot();
-        for id in self.living_supervisors().into_iter().filter(|id| self.supervisors[id.0].node == node).collect::<Vec<_>>() {
+        for id in
+            self.living_supervisors().into_iter().filter(|id| self.supervisors[id.0].node == node).collect::<Vec<_>>()
+        {
             self.die(id);
         }
     }

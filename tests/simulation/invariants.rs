@@ -64,8 +64,12 @@ impl World {
             assert_eq!(lock, Some(id), "{name} is offered without its lock");
             let paused = self.databases[database.0 as usize].rows[&offer.key].paused_at;
             let seen = supervisor.seen.get(&(database, offer.key.clone()));
-            let known = paused.is_some_and(|at| seen.is_some_and(|seen| self.databases[database.0 as usize].time(*seen) > at));
-            assert!(!known || matches!(supervisor.rules.mode, Mode::Named { force: true }), "{name} is offered, and known to be paused");
+            let known =
+                paused.is_some_and(|at| seen.is_some_and(|seen| self.databases[database.0 as usize].time(*seen) > at));
+            assert!(
+                !known || matches!(supervisor.rules.mode, Mode::Named { force: true }),
+                "{name} is offered, and known to be paused"
+            );
         }
         if supervisor.rules.mode.uses_slots() {
             assert!(claim.limit as usize <= supervisor.slots.len(), "a claim for more than the slots held");
@@ -77,7 +81,11 @@ impl World {
         assert!(supervisor.stop_at.is_none(), "{tenant} is started after a stop was asked");
         let store = &self.databases[run.0.0 as usize];
         let key = self.listed(tenant).key.clone();
-        assert_eq!(store.open_run(&key).map(|open| open.identity.id), Some(run.1), "{tenant} is started without an open run");
+        assert_eq!(
+            store.open_run(&key).map(|open| open.identity.id),
+            Some(run.1),
+            "{tenant} is started without an open run"
+        );
         assert_eq!(store.rows[&key].value, RowValue::Running, "{tenant} is started and its row is not running");
         assert!(!self.ledger.foreign.contains(&(run.0, key)), "{tenant} is started while another program works on it");
         let other = self.trees().find(|tree| tree.tenant == *tenant);
@@ -87,7 +95,11 @@ impl World {
             assert!(!supervisor.slots.is_empty(), "{tenant} is started without a slot");
             let host = &self.hosts[supervisor.node];
             let running = host.living().filter(|tree| tree.counted).count();
-            assert!(running < host.workers_before as usize, "{running} run on a node with {} workers", host.workers_before);
+            assert!(
+                running < host.workers_before as usize,
+                "{running} run on a node with {} workers",
+                host.workers_before
+            );
             self.check_limits(tenant);
         }
     }
@@ -99,11 +111,19 @@ impl World {
         }
         let counted = || self.trees().filter(|tree| tree.counted);
         let all = counted().count();
-        assert!(rules.cluster_limit == 0 || all < rules.cluster_limit as usize, "{all} run, limits.cluster is {}", rules.cluster_limit);
+        assert!(
+            rules.cluster_limit == 0 || all < rules.cluster_limit as usize,
+            "{all} run, limits.cluster is {}",
+            rules.cluster_limit
+        );
         let group = &self.listed(tenant).tenant.group;
         if rules.group_limit > 0 && group.is_some() {
             let same = counted().filter(|tree| self.listed(&tree.tenant).tenant.group == *group).count();
-            assert!(same < rules.group_limit as usize, "{same} of {group:?} run, limits.group is {}", rules.group_limit);
+            assert!(
+                same < rules.group_limit as usize,
+                "{same} of {group:?} run, limits.group is {}",
+                rules.group_limit
+            );
         }
     }
 
@@ -127,7 +147,11 @@ impl World {
         }
         let supervisor = &self.supervisors[id.0];
         let store = &self.databases[run.0.0 as usize];
-        let age = store.runs.iter().find(|one| one.identity.id == run.1).map(|one| store.time(self.now).since(one.identity.started_at));
+        let age = store
+            .runs
+            .iter()
+            .find(|one| one.identity.id == run.1)
+            .map(|one| store.time(self.now).since(one.identity.started_at));
         let age = age.expect("a run that is signalled was claimed");
         let rules = &supervisor.rules;
         let mut allowed = Vec::new();
@@ -166,7 +190,10 @@ impl World {
 
     pub fn ledger_forgets(&mut self, id: SupervisorId) {
         for (run, truth) in &mut self.ledger.truths {
-            let open = self.databases[run.0.0 as usize].runs.iter().any(|one| one.identity.id == run.1 && one.closed.is_none());
+            let open = self.databases[run.0.0 as usize]
+                .runs
+                .iter()
+                .any(|one| one.identity.id == run.1 && one.closed.is_none());
             truth.forgotten |= truth.by == id && open;
         }
     }
@@ -185,7 +212,9 @@ impl World {
                 Deed::Closed { id: run, key, closed } => self.check_closed((database, *run), key, closed),
                 Deed::Inserted { id: run } => panic!("run {run} is recorded, and never was"),
                 Deed::Undone { id: run } => {
-                    assert!(self.ledger.refused.contains(&(database, *run)), "run {run} is undone, and was started");
+                    let (run, ledger) = ((database, *run), &self.ledger);
+                    let fine = ledger.refused.contains(&run) || !ledger.started.contains(&run);
+                    assert!(fine, "run {run:?} is undone, and was started");
                 }
                 Deed::Released { key, id: run } => {
                     assert!(self.supervisors[id.0].rules.stale_action == StaleAction::Release, "{key} is released");
@@ -213,7 +242,6 @@ impl World {
         let fine = kept
             || match closed.outcome {
                 Outcome::Lost => truth.is_none_or(|truth| truth.forgotten) && !self.is_watched(run),
-                Outcome::Stopped => truth.is_none() && !self.ledger.started.contains(&run),
                 _ => false,
             };
         assert!(fine, "run {} of {key} is recorded as {closed:?}; the truth: {truth:?}", run.1);
@@ -247,7 +275,11 @@ impl World {
         let waiting: Vec<_> = listed.collect();
         assert!(waiting.is_sorted(), "offers are not in the order of their updated_at: {waiting:?}");
         let last = waiting.last().cloned();
-        for other in store.rows.iter().filter(|(other, row)| row.value == RowValue::Needed && place(other).is_none() && !just_reset(other)) {
+        for other in store
+            .rows
+            .iter()
+            .filter(|(other, row)| row.value == RowValue::Needed && place(other).is_none() && !just_reset(other))
+        {
             let fits = last.as_ref().is_none_or(|last| *last <= (other.1.updated_at, other.0.clone()));
             assert!(fits, "{} is not offered, and stands before {last:?}", other.0);
         }
@@ -291,7 +323,9 @@ impl World {
 
     /// Everybody has exited.
     pub fn check_morning(&self) {
-        for (run, truth) in self.ledger.truths.iter().filter(|(run, truth)| !truth.forgotten && !self.ledger.released.contains(run)) {
+        for (run, truth) in
+            self.ledger.truths.iter().filter(|(run, truth)| !truth.forgotten && !self.ledger.released.contains(run))
+        {
             let store = &self.databases[run.0.0 as usize];
             let mut records = store.runs.iter().filter(|one| one.identity.id == run.1);
             let closed = records.next().and_then(|one| one.closed.as_ref());

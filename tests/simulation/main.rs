@@ -1,7 +1,13 @@
 //! The core in a fake world: several nodes, a fake kernel each, fake databases, faults from a seed. Time is
 //! virtual, a night takes milliseconds. `SEED=n` runs one seed with its trace, `SEEDS=n` so many.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test may stop where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may stop where it stands"
+)]
 
 mod database;
 mod faults;

@@ -116,7 +116,8 @@ impl World {
             }
             Action::Examine(unknown) => self.examine(id, &unknown),
             Action::Close(closing) => {
-                let held = self.supervisors[id.0].runs.remove(&closing.tenant).expect("only what was started is closed");
+                let held =
+                    self.supervisors[id.0].runs.remove(&closing.tenant).expect("only what was started is closed");
                 assert_eq!(held.run.1, closing.run, "another run than the tenant's is closed");
                 self.check_closing(held.run, &closing);
                 let host = self.host_of(id);
@@ -238,9 +239,8 @@ impl World {
         let living = |other: SupervisorId| self.supervisors[other.0].lives;
         let host = &self.hosts[self.supervisors[id.0].node];
         let lock = host.locks.get(tenant).and_then(|held| held.supervisor).filter(|holder| living(*holder));
-        let remembered = |supervisor: &&Supervisor| {
-            supervisor.lives && supervisor.id != id && supervisor.unrecorded.contains(&key)
-        };
+        let remembered =
+            |supervisor: &&Supervisor| supervisor.lives && supervisor.id != id && supervisor.unrecorded.contains(&key);
         let verdict = match (host.tree_of(key), lock) {
             (Some(tree), _) if tree.keeper != id && living(tree.keeper) => Verdict::Supervised,
             (Some(_), _) if self.supervisors[id.0].rules.mode != Mode::Daemon => Verdict::Supervised,
@@ -294,7 +294,14 @@ impl World {
     }
 
     /// An answer arrives; if it is not the one that is waited for, it is late or doubled.
-    pub fn answered(&mut self, id: SupervisorId, database: DatabaseId, number: u64, result: Result<Reply, Trouble>, of: u64) {
+    pub fn answered(
+        &mut self,
+        id: SupervisorId,
+        database: DatabaseId,
+        number: u64,
+        result: Result<Reply, Trouble>,
+        of: u64,
+    ) {
         let supervisor = &mut self.supervisors[id.0];
         match supervisor.flights.get(&database) {
             Some(flight) if flight.number == number => {}
@@ -328,13 +335,22 @@ impl World {
         let exchange = Box::new(exchange);
         match fate {
             Fate::Unsent(trouble, after) => {
-                self.after(after, What::Answered { supervisor: id, database, number, result: Box::new(Err(trouble)), of: 0 });
+                self.after(
+                    after,
+                    What::Answered { supervisor: id, database, number, result: Box::new(Err(trouble)), of: 0 },
+                );
             }
             Fate::Answered { back, doubled } => {
-                self.after(there, What::Arrived { supervisor: id, database, number, exchange, back: Some((back, doubled)) });
+                self.after(
+                    there,
+                    What::Arrived { supervisor: id, database, number, exchange, back: Some((back, doubled)) },
+                );
             }
             Fate::Unanswered { trouble, after, commits } => {
-                self.after(after, What::Answered { supervisor: id, database, number, result: Box::new(Err(trouble)), of: 0 });
+                self.after(
+                    after,
+                    What::Answered { supervisor: id, database, number, result: Box::new(Err(trouble)), of: 0 },
+                );
                 if let Some(commits) = commits {
                     self.after(commits, What::Arrived { supervisor: id, database, number, exchange, back: None });
                 }

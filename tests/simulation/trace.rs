@@ -24,7 +24,8 @@ impl Trace {
             return;
         }
         let line = format!("{:>11.6} {}", now as f64 / 1e6, line());
-        self.digest = line.bytes().fold(self.digest, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        self.digest =
+            line.bytes().fold(self.digest, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         if self.lines.len() == KEPT && std::env::var_os("FULL").is_none() {
             self.lines.pop_front();
         }

@@ -18,11 +18,33 @@ pub enum What {
     Heard(SupervisorId, Event),
     Tick(SupervisorId),
     Listing(SupervisorId),
-    Arrived { supervisor: SupervisorId, database: DatabaseId, number: u64, exchange: Box<Exchange>, back: Option<(u64, bool)> },
-    Answered { supervisor: SupervisorId, database: DatabaseId, number: u64, result: Box<Result<Reply, Trouble>>, of: u64 },
-    MainDies { node: usize, pid: i32, exit: Exit },
-    MembersDie { node: usize, pid: i32 },
-    Collect { supervisor: SupervisorId, pid: i32 },
+    Arrived {
+        supervisor: SupervisorId,
+        database: DatabaseId,
+        number: u64,
+        exchange: Box<Exchange>,
+        back: Option<(u64, bool)>,
+    },
+    Answered {
+        supervisor: SupervisorId,
+        database: DatabaseId,
+        number: u64,
+        result: Box<Result<Reply, Trouble>>,
+        of: u64,
+    },
+    MainDies {
+        node: usize,
+        pid: i32,
+        exit: Exit,
+    },
+    MembersDie {
+        node: usize,
+        pid: i32,
+    },
+    Collect {
+        supervisor: SupervisorId,
+        pid: i32,
+    },
     DatabaseBack(DatabaseId),
     RowUnlocked(DatabaseId, String),
     ForeignDone(DatabaseId, String, DbTime),
@@ -128,7 +150,9 @@ impl World {
                 }
             }
             What::Listing(id) => self.list(id),
-            What::Arrived { supervisor, database, number, exchange, back } => self.arrived(supervisor, database, number, &exchange, back),
+            What::Arrived { supervisor, database, number, exchange, back } => {
+                self.arrived(supervisor, database, number, &exchange, back)
+            }
             What::Answered { supervisor, database, number, result, of } => {
                 if self.supervisors[supervisor.0].lives {
                     self.answered(supervisor, database, number, *result, of);
@@ -223,13 +247,22 @@ impl World {
         self.after_duration(wait, What::MustBeGone(id));
     }
 
-    fn arrived(&mut self, id: SupervisorId, database: DatabaseId, number: u64, exchange: &Exchange, back: Option<(u64, bool)>) {
+    fn arrived(
+        &mut self,
+        id: SupervisorId,
+        database: DatabaseId,
+        number: u64,
+        exchange: &Exchange,
+        back: Option<(u64, bool)>,
+    ) {
         let store = &mut self.databases[database.0 as usize];
         let answer = |result, of| What::Answered { supervisor: id, database, number, result: Box::new(result), of };
         if store.down {
             let kind = if self.rng.bool() { TroubleKind::Unreachable } else { TroubleKind::Interrupted };
             let wait = self.rng.u64(1_000..10_000_000);
-            return if back.is_some() { self.after(wait, answer(Err(trouble(kind)), 0)) };
+            return if back.is_some() {
+                self.after(wait, answer(Err(trouble(kind)), 0))
+            };
         }
         let supervisor = &self.supervisors[id.0];
         let writes = supervisor.rules.mode != Mode::DryRun;
