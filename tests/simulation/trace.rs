@@ -36,3 +36,15 @@ impl Trace {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
 }
+
+/// A value as Debug shows it, less what is empty in it.
+pub fn short(value: &impl std::fmt::Debug) -> String {
+    let mut text = format!("{value:?}");
+    for field in ["finish", "undo", "release", "refresh", "reset", "finished", "undone", "released", "refreshed", "claimed"] {
+        text = text.replace(&format!(" {field}: [],"), "");
+    }
+    for empty in [" claim: None,", " poll: None", ", polled: None", ", runs: []", ", requested_at: None", ", foreign_in_group: []"] {
+        text = text.replace(empty, "");
+    }
+    text
+}

@@ -6,7 +6,7 @@ use crate::invariants::Ledger;
 use crate::kernel::Host;
 use crate::plan::Plan;
 use crate::shell::{Supervisor, SupervisorId};
-use crate::trace::Trace;
+use crate::trace::{Trace, short};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tenantcron::model::{DatabaseId, DbTime, Exchange, Identity, Reply, RowValue, TenantName, Trouble, TroubleKind};
@@ -198,7 +198,7 @@ impl World {
         if !self.supervisors[id.0].lives {
             return;
         }
-        self.say(|| format!("{} ← {event:?}", id.0));
+        self.say(|| format!("{} ← {}", id.0, short(&event)));
         self.hears(id, &event);
         let now = self.now;
         let supervisor = &mut self.supervisors[id.0];
@@ -207,7 +207,7 @@ impl World {
             self.say(|| format!("{} says {notice:?}", id.0));
         }
         for action in actions {
-            self.say(|| format!("{} → {action:?}", id.0));
+            self.say(|| format!("{} → {}", id.0, short(&action)));
             self.perform(id, action);
         }
         self.check_step(id);
