@@ -44,7 +44,7 @@ impl World {
         let supervisor = &self.supervisors[id.0];
         assert!(supervisor.stop_at.is_none(), "locks are taken after a stop was asked");
         assert!(!tenants.is_empty(), "locks of nobody are taken");
-        let held = supervisor.runs.len() + supervisor.slots.len();
+        let held = supervisor.runs.len() - supervisor.adopting.len() + supervisor.slots.len();
         let fits = !supervisor.rules.mode.uses_slots() || held + slots as usize <= supervisor.rules.workers as usize;
         assert!(fits, "{held} slots are held and {slots} more asked for, of {}", supervisor.rules.workers);
     }

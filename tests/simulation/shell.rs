@@ -50,6 +50,8 @@ pub struct Supervisor {
     pub seen: BTreeMap<(DatabaseId, String), u64>,
     pub listed: BTreeSet<TenantName>,
     pub closed_by_another: BTreeSet<RunKey>,
+    /// Adopted, and the core has not heard it yet.
+    pub adopting: BTreeSet<RunKey>,
     pub tick_at: Option<u64>,
     pub pace: Pace,
 }
@@ -82,6 +84,7 @@ impl Supervisor {
             seen: BTreeMap::new(),
             listed: BTreeSet::new(),
             closed_by_another: BTreeSet::new(),
+            adopting: BTreeSet::new(),
             tick_at: None,
             pace: Pace::default(),
         }
@@ -270,6 +273,7 @@ impl World {
             *number
         });
         supervisor.unrecorded.insert(run);
+        supervisor.adopting.insert(run);
         supervisor.runs.insert(tenant.clone(), Belongings { run, pid: Some(pid), slot, end_told: false });
         if !host.trees[&pid].main_lives {
             self.after(6_000, What::Collect { supervisor: id, pid });

@@ -239,6 +239,10 @@ impl World {
                 supervisor.stop_at.get_or_insert(self.now);
                 self.plan.longest_life + supervisor.rules.kill_after + Duration::from_secs(60 + 30)
             }
+            Event::Examined { run, .. } => {
+                supervisor.adopting.retain(|adopted| adopted.1 != *run);
+                return;
+            }
             _ => return,
         };
         if matches!(event, Event::StopAsked) {
