@@ -24,7 +24,8 @@ impl Scheduler {
 
     /// The next moment at which staleness is told.
     pub(super) fn stale_at(&self, tenant: &TenantState) -> Option<Moment> {
-        if self.rules.mode != Mode::Daemon {
+        // A daemon looks after every row; the modes that end by themselves only after what they watch.
+        if self.rules.mode != Mode::Daemon && tenant.run().is_none() {
             return None;
         }
         let since = Self::running_since(tenant)?;

@@ -40,10 +40,19 @@ impl Trace {
 /// A value as Debug shows it, less what is empty in it.
 pub fn short(value: &impl std::fmt::Debug) -> String {
     let mut text = format!("{value:?}");
-    for field in ["finish", "undo", "release", "refresh", "reset", "finished", "undone", "released", "refreshed", "claimed"] {
+    for field in
+        ["finish", "undo", "release", "refresh", "reset", "finished", "undone", "released", "refreshed", "claimed"]
+    {
         text = text.replace(&format!(" {field}: [],"), "");
     }
-    for empty in [" claim: None,", " poll: None", ", polled: None", ", runs: []", ", requested_at: None", ", foreign_in_group: []"] {
+    for empty in [
+        " claim: None,",
+        " poll: None",
+        ", polled: None",
+        ", runs: []",
+        ", requested_at: None",
+        ", foreign_in_group: []",
+    ] {
         text = text.replace(empty, "");
     }
     text
