@@ -45,6 +45,8 @@ impl Scheduler {
                 let notice = Notice::OpenRunInTheWay { tenant: name, run: run.identity.id, node: run.identity.node };
                 self.tell_oddity(tenant, notice);
             }
+        } else if self.stop.is_asked() {
+            // Nothing is taken on by a supervisor that leaves; its successor looks at once.
         } else if run.identity.host == self.rules.identity.host {
             self.actions.push(Action::Examine(Unknown { tenant: name, run }));
         } else if let Some(silence_ends) = self.silence_ends(id, &run) {
