@@ -25,7 +25,7 @@ pub struct Ledger {
     pub truths: BTreeMap<RunKey, Truth>,
     started: BTreeSet<RunKey>,
     /// Runs that their supervisor signalled before it saw their end, and what they may be recorded as.
-    signalled: BTreeMap<RunKey, Vec<(Outcome, Becomes)>>,
+    signalled: BTreeMap<(SupervisorId, RunKey), Vec<(Outcome, Becomes)>>,
     /// Spawns refused for want of resources: no run may be left.
     refused: BTreeSet<RunKey>,
     /// Freed by the operator's `stale.action`.
@@ -142,7 +142,7 @@ impl World {
 
     /// A run is signalled before its end was seen: there must be a reason, and it decides the outcome.
     pub fn check_signal(&mut self, id: SupervisorId, tenant: &TenantName, run: RunKey) {
-        if self.ledger.signalled.contains_key(&run) {
+        if self.ledger.signalled.contains_key(&(id, run)) {
             return;
         }
         let supervisor = &self.supervisors[id.0];
@@ -165,7 +165,7 @@ impl World {
             allowed.push((Outcome::Timeout, Becomes::Needed));
         }
         assert!(!allowed.is_empty(), "{tenant} is signalled without a reason");
-        self.ledger.signalled.insert(run, allowed);
+        self.ledger.signalled.insert((id, run), allowed);
     }
 
     pub fn ledger_ended(&mut self, id: SupervisorId, run: RunKey, exit: Exit) {
@@ -175,7 +175,7 @@ impl World {
             Exit::Signal(_) => (Outcome::Killed, Becomes::Done),
             Exit::Unknown => (Outcome::Adopted, Becomes::Done),
         };
-        let allowed = self.ledger.signalled.get(&run).cloned().unwrap_or_else(|| vec![by_exit]);
+        let allowed = self.ledger.signalled.get(&(id, run)).cloned().unwrap_or_else(|| vec![by_exit]);
         let exit_code = if let Exit::Code(code) = exit { Some(code) } else { None };
         let signal = if let Exit::Signal(signal) = exit { Some(signal) } else { None };
         self.ledger.truths.insert(run, Truth { by: id, allowed, exit_code, signal, forgotten: false });
@@ -310,7 +310,9 @@ impl World {
     pub fn check_exit(&self, id: SupervisorId, reason: ExitReason) {
         let supervisor = &self.supervisors[id.0];
         assert!(supervisor.rules.mode != Mode::Daemon || supervisor.stop_at.is_some(), "a daemon exits by itself");
-        let child = self.hosts[supervisor.node].living().find(|tree| tree.keeper == id);
+        let child = self.hosts[supervisor.node]
+            .living()
+            .find(|tree| tree.keeper == id && !supervisor.adopting.contains(&tree.run));
         assert!(child.is_none(), "it exits and its child lives: {child:?}");
         let open = supervisor.unrecorded.len();
         match reason {
