@@ -123,6 +123,8 @@ impl Database {
                 Some(before) if *before == closed => return Finished::Recorded { row: None },
                 Some(_) => return Finished::ClosedByAnother,
             },
+            // Somebody undid it while it was found lost: nothing is left to say.
+            None if finish.outcome == Outcome::Lost => return Finished::Recorded { row: None },
             None => {
                 self.deeds.push(Deed::Inserted { id: finish.run.id });
                 let identity = finish.run.clone();
