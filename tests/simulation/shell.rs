@@ -117,7 +117,10 @@ impl World {
                     self.after(0, What::Heard(id, Event::GroupEmptied { tenant }));
                 }
             }
-            Action::Examine(unknown) => self.examine(id, &unknown),
+            Action::Examine(unknown) => {
+                let delay = self.rng.u64(..5_000);
+                self.after(delay, What::Examine(id, unknown));
+            }
             Action::Close(closing) => {
                 let held =
                     self.supervisors[id.0].runs.remove(&closing.tenant).expect("only what was started is closed");
@@ -236,7 +239,7 @@ impl World {
     }
 
     /// The evidence of this host, as SPEC 8 has it.
-    fn examine(&mut self, id: SupervisorId, unknown: &Unknown) {
+    pub fn examine(&mut self, id: SupervisorId, unknown: &Unknown) {
         let Unknown { tenant, run } = unknown;
         let key = (self.listed(tenant).database, run.identity.id);
         let living = |other: SupervisorId| self.supervisors[other.0].lives;
@@ -257,8 +260,7 @@ impl World {
             self.adopt(id, tenant, key, pid);
         }
         let event = Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict };
-        let delay = self.rng.u64(..5_000);
-        self.after(delay, What::Heard(id, event));
+        self.after(0, What::Heard(id, event));
     }
 
     fn adopt(&mut self, id: SupervisorId, tenant: &TenantName, run: RunKey, pid: i32) {
@@ -276,7 +278,7 @@ impl World {
         supervisor.adopting.insert(run);
         supervisor.runs.insert(tenant.clone(), Belongings { run, pid: Some(pid), slot, end_told: false });
         if !host.trees[&pid].main_lives {
-            self.after(6_000, What::Collect { supervisor: id, pid });
+            self.after(1, What::Collect { supervisor: id, pid });
         }
     }
 

@@ -10,7 +10,7 @@ use crate::trace::{Trace, short};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tenantcron::model::{DatabaseId, DbTime, Exchange, Identity, Reply, RowValue, TenantName, Trouble, TroubleKind};
-use tenantcron::scheduler::{Event, Exit, ExitReason, Listed, Mode, Rules};
+use tenantcron::scheduler::{Event, Exit, ExitReason, Listed, Mode, Rules, Unknown};
 
 /// What is due to happen.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub enum What {
     DatabaseBack(DatabaseId),
     RowUnlocked(DatabaseId, String),
     ForeignDone(DatabaseId, String, DbTime),
+    Examine(SupervisorId, Unknown),
     Boot(usize),
     Mischief,
     Heal,
@@ -170,6 +171,11 @@ impl World {
                     self.collect(supervisor, pid);
                 }
             }
+            What::Examine(id, unknown) => {
+                if self.supervisors[id.0].lives {
+                    self.examine(id, &unknown);
+                }
+            }
             What::DatabaseBack(database) => self.databases[database.0 as usize].down = false,
             What::RowUnlocked(database, key) => {
                 self.databases[database.0 as usize].locked.remove(&key);
@@ -239,8 +245,9 @@ impl World {
                 supervisor.stop_at.get_or_insert(self.now);
                 self.plan.longest_life + supervisor.rules.kill_after + Duration::from_secs(60 + 30)
             }
-            Event::Examined { run, .. } => {
-                supervisor.adopting.retain(|adopted| adopted.1 != *run);
+            Event::Examined { tenant, run, .. } => {
+                let database = self.plan.tenants.iter().find(|one| one.tenant.name == *tenant).map(|one| one.database);
+                supervisor.adopting.retain(|adopted| (Some(adopted.0), adopted.1) != (database, *run));
                 return;
             }
             _ => return,
