@@ -104,9 +104,7 @@ impl Scheduler {
         self.notices.push(notice);
         self.hold_slot(tenant);
         self.databases_mut(database).runs.insert(tenant);
-        if self.stop.signals_children() {
-            self.end_run(tenant, super::run::Why::Shutdown);
-        }
+        self.stop_run(tenant);
         self.touch(tenant);
     }
 }

@@ -231,7 +231,6 @@ impl Scheduler {
     }
 
     pub(super) fn started(&mut self, name: &TenantName, pid: i32, pid_start: i64) {
-        let stopping = self.stop.signals_children();
         let Some((id, run)) = self.live_run(name) else { return };
         if run.phase != Phase::Starting {
             return;
@@ -244,9 +243,7 @@ impl Scheduler {
             tenant.wait = None;
         }
         self.notices.push(Notice::Started { tenant: name.clone(), run: number, pid });
-        if stopping {
-            self.end_run(id, Why::Shutdown);
-        }
+        self.stop_run(id);
         self.touch(id);
     }
 

@@ -26,6 +26,10 @@ impl Stop {
     pub fn signals_children(self) -> bool {
         matches!(self, Self::Stopping | Self::Killing)
     }
+
+    pub fn kills_children(self) -> bool {
+        self == Self::Killing
+    }
 }
 
 impl Scheduler {
@@ -61,6 +65,16 @@ impl Scheduler {
                     self.kill_run(id);
                 }
             }
+        }
+    }
+
+    /// A child that came to be while a stop was under way ends as the others do.
+    pub(super) fn stop_run(&mut self, id: TenantId) {
+        if self.stop.signals_children() {
+            self.end_run(id, Why::Shutdown);
+        }
+        if self.stop.kills_children() {
+            self.kill_run(id);
         }
     }
 
