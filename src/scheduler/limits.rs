@@ -93,8 +93,15 @@ impl Scheduler {
         self.rules.workers.saturating_sub(self.counts.slots_held + self.counts.slots_offered)
     }
 
+    /// Somebody could be offered to a claim now.
+    pub(super) fn can_start_some(&self) -> bool {
+        self.may_start() && !self.pick().is_empty()
+    }
+
     fn pick(&self) -> Vec<TenantId> {
         let mut budget = self.free_slots();
+        // `run TENANT…` asks neither for slots nor for limits.
+        let limited = self.rules.mode.uses_slots();
         let mut shares: BTreeMap<DatabaseId, Share> = BTreeMap::new();
         let mut in_group: HashMap<&str, u32> = HashMap::new();
         let mut picks = Vec::new();
@@ -118,12 +125,13 @@ impl Scheduler {
             if let Some(group) = tenant.listed.tenant.group.as_deref() {
                 let running = self.counts.groups.get(group).copied().unwrap_or(0);
                 let picked = in_group.entry(group).or_default();
-                if self.rules.group_limit > 0 && running + *picked >= self.rules.group_limit {
+                if limited && self.rules.group_limit > 0 && running + *picked >= self.rules.group_limit {
                     continue;
                 }
                 *picked += 1;
             }
-            if self.rules.cluster_limit > 0
+            if limited
+                && self.rules.cluster_limit > 0
                 && self.counts.cluster + u32::try_from(picks.len()).unwrap_or(u32::MAX) >= self.rules.cluster_limit
             {
                 break;

@@ -151,7 +151,7 @@ impl Scheduler {
             return (self.record_deadline() <= self.now).then_some(ExitReason::Unrecorded(unrecorded));
         }
         let slots_taken = self.slots_blocked_until > self.now;
-        if self.talking() || (!self.queue.is_empty() && !slots_taken) {
+        if self.talking() || (!slots_taken && self.can_start_some()) {
             return None;
         }
         self.none_answered().or(Some(ExitReason::Done))
@@ -165,7 +165,7 @@ impl Scheduler {
         if unrecorded > 0 {
             return (self.record_deadline() <= self.now).then_some(ExitReason::Unrecorded(unrecorded));
         }
-        if self.talking() || !self.queue.is_empty() {
+        if self.talking() || self.can_start_some() {
             return None;
         }
         for id in self.tenants.ids().collect::<Vec<_>>() {
