@@ -1,0 +1,5 @@
+//! This floor against a real server.
+
+mod bench;
+mod claim;
+mod cluster;
