@@ -2,4 +2,11 @@
 
 mod bench;
 mod claim;
+mod clash;
 mod cluster;
+mod finish;
+mod limits;
+mod operator;
+mod reach;
+mod rows;
+mod schema;
