@@ -52,7 +52,7 @@ fn start() -> Cluster {
         .spawn()
         .unwrap();
     let settings = format!(
-        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{shown}'\nfsync = off\n\
+        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{shown}'\nfsync = off\ndynamic_shared_memory_type = mmap\n\
          max_connections = 60\nssl = on\nssl_cert_file = '{shown}/server.crt'\nssl_key_file = '{shown}/server.key'\n"
     );
     let access = "local all all trust\nhost secret all 127.0.0.1/32 scram-sha-256\nhostssl tls_only all 127.0.0.1/32 trust\n\

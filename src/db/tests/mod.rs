@@ -7,6 +7,7 @@ mod cluster;
 mod finish;
 mod limits;
 mod operator;
+mod pgbouncer;
 mod reach;
 mod rows;
 mod schema;
