@@ -34,7 +34,7 @@ fn bouncer() -> Option<Bouncer> {
     // auth_type = any wants the user's name from the entry
     std::fs::write(&ini, text.replace("port=", "user=postgres port=")).unwrap();
     std::fs::write(&users, "\"postgres\" \"\"\n").unwrap();
-    let guardian = Command::new("sh")
+    let mut guardian = Command::new("sh")
         .arg("-c")
         .arg(format!(
             "cd /; exec 3<&0; {program} {} </dev/null >/dev/null 2>&1 & read never <&3; kill $!",
@@ -45,10 +45,12 @@ fn bouncer() -> Option<Bouncer> {
         .unwrap();
     for _ in 0..200 {
         if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Some(Bouncer { port, guardian: guardian });
+            return Some(Bouncer { port, guardian });
         }
         std::thread::park_timeout(Duration::from_millis(20));
     }
+    drop(guardian.stdin.take());
+    guardian.wait().unwrap();
     panic!("PgBouncer does not come up");
 }
 
