@@ -3,6 +3,7 @@
 
 use super::rules::Mode;
 use super::slots;
+use super::stale::is_stale;
 use super::state::{Scheduler, Timer};
 use super::tenant::{Filed, Stage, TenantId, TenantState};
 use crate::model::{DbTime, Moment, RowValue, TenantName};
@@ -142,8 +143,7 @@ impl Scheduler {
 
     fn counts_for_limits(&self, tenant: &TenantState) -> bool {
         match &tenant.stage {
-            // A shared database counts in its own claim what is offered there.
-            Stage::Offered => !self.rules.shared,
+            Stage::Offered => true,
             Stage::Run(run) => run.lives(),
             Stage::Idle => tenant.value() == Some(&RowValue::Running),
         }
@@ -154,7 +154,7 @@ impl Scheduler {
 fn is_busy(tenant: &TenantState) -> bool {
     match &tenant.stage {
         Stage::Offered | Stage::Run(_) => true,
-        Stage::Idle => tenant.value() == Some(&RowValue::Running) && tenant.stale_told.is_none(),
+        Stage::Idle => tenant.value() == Some(&RowValue::Running) && !is_stale(tenant),
     }
 }
 

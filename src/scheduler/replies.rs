@@ -200,6 +200,7 @@ impl Scheduler {
         self.reconcile(id, polled.runs, &seen);
         for tenant in seen {
             self.touch(tenant);
+            self.release_stale(tenant);
         }
         self.dirty.insert(id);
     }
@@ -213,17 +214,28 @@ impl Scheduler {
         }
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         if row.value != RowValue::Running {
-            state.stale_told = None;
             state.releasing = false;
         }
-        if !matches!(state.stage, Stage::Run(_)) {
-            state.row = Some(Row {
-                value: row.value,
-                updated_at: row.updated_at,
-                created_at: row.created_at,
-                paused: row.paused,
-                requested_at: row.requested_at,
-            });
+        if state.row.as_ref().is_none_or(|known| known.updated_at != row.updated_at) || row.value != RowValue::Running {
+            // Another claim than the one that was told: its age begins anew.
+            state.stale_told = None;
+        }
+        match (&state.stage, &mut state.row) {
+            // What our own run makes of its row is known better here; the flags are the operator's.
+            (Stage::Run(_), Some(known)) => {
+                known.paused = row.paused;
+                known.requested_at = row.requested_at;
+            }
+            (Stage::Run(_), None) => {}
+            (Stage::Idle | Stage::Offered, _) => {
+                state.row = Some(Row {
+                    value: row.value,
+                    updated_at: row.updated_at,
+                    created_at: row.created_at,
+                    paused: row.paused,
+                    requested_at: row.requested_at,
+                });
+            }
         }
     }
 

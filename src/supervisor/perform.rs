@@ -63,12 +63,22 @@ impl Supervisor {
         Ok(Some(lock))
     }
 
-    /// Slots for one claim, beside those that are held for claims under way; answers how many. Others of this host may
-    /// hold slots above our number (after a reload that lowered it, or from an earlier supervisor): they count too.
+    /// Slots for the claims that are about to be made; answers how many were free. Slots above our number may be
+    /// held (after a reload that lowered it, or from an earlier supervisor): then nothing starts until fewer are held in all.
     fn take_slots(&mut self, wanted: u32) -> u32 {
-        let above = if self.slots_above { self.slot_files.held_by_anyone().unwrap_or(0) } else { 0 };
-        let allowed = if self.slots_above { self.workers.saturating_sub(above) } else { wanted };
-        match self.slot_files.take(wanted.min(allowed) as usize, self.workers) {
+        let mut wanted = wanted;
+        if self.slots_above {
+            match self
+                .slot_files
+                .held_above(self.workers)
+                .and_then(|above| Ok((above, self.slot_files.held_by_anyone()?)))
+            {
+                Ok((0, _)) => self.slots_above = false,
+                Ok((_, all)) => wanted = wanted.min(self.workers.saturating_sub(all)),
+                Err(error) => self.alert_hourly("slots", &format!("the slots cannot be counted: {error}")),
+            }
+        }
+        match self.slot_files.take(wanted as usize, self.workers) {
             Ok(slots) => {
                 let taken = u32::try_from(slots.len()).unwrap_or(u32::MAX);
                 self.slots.extend(slots);
@@ -220,9 +230,11 @@ impl Supervisor {
 
     fn examine(&mut self, unknown: &Unknown) {
         let Unknown { tenant, run } = unknown;
+        // Another node's on this host is examined where it is stale: seen alive it is left to its own.
+        let ours = run.identity.instance == self.identity.instance && run.identity.node == self.identity.node;
         let verdict = match process::examine(&self.state, tenant, run, &self.identity.host, self.me) {
             Ok(process::Verdict::Dead) => Verdict::Dead,
-            Ok(process::Verdict::Living { process }) if self.mode == Mode::Daemon => {
+            Ok(process::Verdict::Living { process }) if self.mode == Mode::Daemon && ours => {
                 self.adopt(tenant, run.identity.id, process)
             }
             Ok(process::Verdict::Living { .. } | process::Verdict::Supervised { .. }) => Verdict::Supervised,
