@@ -13,3 +13,7 @@
 mod support;
 
 mod kit;
+mod limits;
+mod order;
+mod rounds;
+mod rows;
