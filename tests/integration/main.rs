@@ -12,5 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod child_world;
 mod kit;
+mod many_runs;
 mod outcomes;
