@@ -12,8 +12,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod child_world;
 mod kit;
 mod limits;
+mod many_runs;
 mod order;
+mod outcomes;
 mod rounds;
 mod rows;
