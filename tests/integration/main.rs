@@ -13,3 +13,5 @@
 mod support;
 
 mod kit;
+mod logging;
+mod stale;
