@@ -189,8 +189,12 @@ fn auto_is_syslog_where_stderr_is_neither_terminal_nor_journal() {
 #[test]
 fn auto_is_stderr_on_a_terminal() {
     let database = cluster().database();
-    let supervisor =
-        Supervisor::builder().database(&database).tenants(&["a"]).plan("a", "exit 3").set("log.target", "auto").prepare();
+    let supervisor = Supervisor::builder()
+        .database(&database)
+        .tenants(&["a"])
+        .plan("a", "exit 3")
+        .set("log.target", "auto")
+        .prepare();
     let mut command = crate::support::world::world().command("script", Some(supervisor.mark()));
     // One look on a terminal of script's making.
     let line = format!("{BINARY} run --once --config {}", supervisor.config_path().display());
@@ -211,9 +215,13 @@ fn debug_tells_each_event_with_its_actions_and_trace_the_libraries_too() {
         .start();
     runs_on(&supervisor, "a", 2);
     supervisor.wait_for_log("core begins with Rules {", secs(1));
-    for (event, action) in
-        [("TenantsListed", "Exchange"), ("Exchanged", "Lock"), ("Locked", "Exchange"), ("Exchanged", "Start"), ("Ended", "Close")]
-    {
+    for (event, action) in [
+        ("TenantsListed", "Exchange"),
+        ("Exchanged", "Lock"),
+        ("Locked", "Exchange"),
+        ("Exchanged", "Start"),
+        ("Ended", "Close"),
+    ] {
         let told = |line: &&str| {
             let Some((events, actions)) = line.split_once(" -> ") else { return false };
             events.contains(" core at ") && events.contains(event) && actions.contains(action)

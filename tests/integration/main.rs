@@ -13,5 +13,6 @@
 mod support;
 
 mod kit;
+mod life;
 mod logging;
 mod stale;

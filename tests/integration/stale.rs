@@ -29,7 +29,8 @@ fn standby(database: &TestDatabase, tenants: &[&str]) -> Configuration {
 
 /// A claim as another program makes it: the row says running, and no run of ours is open.
 fn claim_by_hand(client: &mut Client, key: &str, ago: &str) {
-    let sql = "INSERT INTO tenantcron_status (key, value, updated_at) VALUES ($1, 'running', now() - $2::text::interval)
+    let sql =
+        "INSERT INTO tenantcron_status (key, value, updated_at) VALUES ($1, 'running', now() - $2::text::interval)
                ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at";
     client.execute(sql, &[&key, &ago]).unwrap();
 }
@@ -262,10 +263,7 @@ fn release_takes_another_nodes_run_only_once_that_is_silent_for_as_long() {
 fn what_became_stale_silently_is_released_without_waiting_for_the_next_alert() {
     let database = cluster().database();
     let mut supervisor = migrated(
-        standby(&database, &["a"])
-            .set("stale.after", "3s")
-            .set("stale.repeat", "1d")
-            .set("stale.action", "release"),
+        standby(&database, &["a"]).set("stale.after", "3s").set("stale.repeat", "1d").set("stale.action", "release"),
     );
     let mut client = database.connect();
     let run = OpenRun { node: "node9", host: "another-boot/1", pid: 4242, pid_start: 1, alive: "0" };
