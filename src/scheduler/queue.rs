@@ -140,8 +140,7 @@ impl Scheduler {
 
     fn counts_for_limits(&self, tenant: &TenantState) -> bool {
         match &tenant.stage {
-            // A shared database counts in its own claim what is offered there.
-            Stage::Offered => !self.rules.shared,
+            Stage::Offered => true,
             Stage::Run(run) => run.lives(),
             Stage::Idle => tenant.value() == Some(&RowValue::Running),
         }

@@ -216,14 +216,26 @@ impl Scheduler {
         if row.value != RowValue::Running {
             state.releasing = false;
         }
-        if !matches!(state.stage, Stage::Run(_)) {
-            state.row = Some(Row {
-                value: row.value,
-                updated_at: row.updated_at,
-                created_at: row.created_at,
-                paused: row.paused,
-                requested_at: row.requested_at,
-            });
+        if state.row.as_ref().is_none_or(|known| known.updated_at != row.updated_at) || row.value != RowValue::Running {
+            // Another claim than the one that was told: its age begins anew.
+            state.stale_told = None;
+        }
+        match (&state.stage, &mut state.row) {
+            // What our own run makes of its row is known better here; the flags are the operator's.
+            (Stage::Run(_), Some(known)) => {
+                known.paused = row.paused;
+                known.requested_at = row.requested_at;
+            }
+            (Stage::Run(_), None) => {}
+            (Stage::Idle | Stage::Offered, _) => {
+                state.row = Some(Row {
+                    value: row.value,
+                    updated_at: row.updated_at,
+                    created_at: row.created_at,
+                    paused: row.paused,
+                    requested_at: row.requested_at,
+                });
+            }
         }
     }
 

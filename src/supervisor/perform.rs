@@ -29,11 +29,9 @@ impl Supervisor {
     }
 
     fn lock(&mut self, tenants: Vec<TenantName>, slots: u32) {
-        if slots > 0 {
-            self.take_slots(slots);
-            if self.slots.is_empty() {
-                return self.events.push_back(Event::Locked { won: Vec::new(), held: Vec::new(), slots: 0 });
-            }
+        let taken = if slots > 0 { self.take_slots(slots) } else { 0 };
+        if slots > 0 && taken == 0 {
+            return self.events.push_back(Event::Locked { won: Vec::new(), held: Vec::new(), slots: 0 });
         }
         let (mut won, mut held) = (Vec::with_capacity(tenants.len()), Vec::new());
         for tenant in tenants {
@@ -56,8 +54,7 @@ impl Supervisor {
                 }
             }
         }
-        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.events.push_back(Event::Locked { won, held, slots });
+        self.events.push_back(Event::Locked { won, held, slots: taken });
     }
 
     fn take_lock(&mut self, tenant: &TenantName) -> Result<Option<TenantLock>, process::LockError> {
@@ -66,15 +63,30 @@ impl Supervisor {
         Ok(Some(lock))
     }
 
-    /// Slots for one claim; all that are held and free belong to it. Others of this host may hold slots above
-    /// our number (after a reload that lowered it, or from an earlier supervisor): they count too.
-    fn take_slots(&mut self, wanted: u32) {
-        let above = if self.slots_above { self.slot_files.held_by_anyone().unwrap_or(0) } else { 0 };
-        let allowed = if self.slots_above { self.workers.saturating_sub(above) } else { wanted };
-        match self.slot_files.take(wanted.min(allowed) as usize, self.workers) {
-            Ok(slots) => self.slots.extend(slots),
+    /// Slots for the claims that are about to be made; answers how many were free. Slots above our number may be
+    /// held (after a reload that lowered it, or from an earlier supervisor): then nothing starts until fewer are held in all.
+    fn take_slots(&mut self, wanted: u32) -> u32 {
+        let mut wanted = wanted;
+        if self.slots_above {
+            match self
+                .slot_files
+                .held_above(self.workers)
+                .and_then(|above| Ok((above, self.slot_files.held_by_anyone()?)))
+            {
+                Ok((0, _)) => self.slots_above = false,
+                Ok((_, all)) => wanted = wanted.min(self.workers.saturating_sub(all)),
+                Err(error) => self.alert_hourly("slots", &format!("the slots cannot be counted: {error}")),
+            }
+        }
+        match self.slot_files.take(wanted as usize, self.workers) {
+            Ok(slots) => {
+                let taken = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+                self.slots.extend(slots);
+                taken
+            }
             Err(error) => {
-                self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}"))
+                self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}"));
+                0
             }
         }
     }

@@ -107,6 +107,7 @@ texts!(
     release,
     request,
     reset,
+    undo,
 );
 
 /// Texts that differ where the status table has a column `created_at`.
