@@ -14,9 +14,12 @@ mod support;
 
 mod child_world;
 mod kit;
+mod life;
 mod limits;
+mod logging;
 mod many_runs;
 mod order;
 mod outcomes;
 mod rounds;
 mod rows;
+mod stale;
