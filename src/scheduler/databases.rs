@@ -89,6 +89,11 @@ impl Database {
         }
     }
 
+    /// Slots that its claims hold.
+    pub fn slots_offered(&self) -> u32 {
+        self.claim.limit + self.in_flight.as_ref().map_or(0, |flight| flight.claim.limit)
+    }
+
     /// Answered, or failed, at least once.
     pub fn tried(&self) -> bool {
         self.health != Health::Unknown
