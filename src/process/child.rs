@@ -106,18 +106,15 @@ impl Spawner {
     /// [`SpawnFailure`], by what follows from it.
     pub fn spawn(&self, child: &Spawn<'_>) -> Result<Spawned, SpawnFailure> {
         let program = child.argv.first().map(CString::as_c_str).unwrap_or_default();
-        let started = self.start(child, program).map_err(|error| explain(&error, child, program))?;
+        let pid = self.start(child, program).map_err(|error| explain(&error, child, program))?;
         let mut warnings = Vec::new();
-        let start = match Process::of(started) {
-            Ok(Some(process)) => process.start,
-            Ok(None) => Process::UNKNOWN_START,
-            Err(error) => {
-                warnings.push(format!("start time of process {started} unknown: {error}"));
-                Process::UNKNOWN_START
-            }
-        };
-        tune(started, child, &mut warnings);
-        Ok(Spawned { process: Process { pid: started, start }, own_peak_kb: own_peak_kb(), warnings })
+        let found = Process::of(pid);
+        if let Err(error) = &found {
+            warnings.push(format!("start time of process {pid} unknown: {error}"));
+        }
+        let process = found.ok().flatten().unwrap_or(Process { pid, start: Process::UNKNOWN_START });
+        tune(process, child, &mut warnings);
+        Ok(Spawned { process, own_peak_kb: own_peak_kb(), warnings })
     }
 
     fn start(&self, child: &Spawn<'_>, program: &CStr) -> io::Result<i32> {
@@ -191,15 +188,20 @@ fn explain(error: &io::Error, child: &Spawn<'_>, program: &CStr) -> SpawnFailure
 
 /// What the parent sets right after the start. A child may have forked by then: niceness goes to its group;
 /// of oom_score_adj such a grandchild misses nothing that matters.
-fn tune(pid: i32, child: &Spawn<'_>, warnings: &mut Vec<String>) {
-    if child.nice != 0
-        && let Err(error) = syscall::renice_group(pid, child.nice)
-    {
+fn tune(process: Process, child: &Spawn<'_>, warnings: &mut Vec<String>) {
+    let pid = process.pid;
+    let nice = if child.nice == 0 { Ok(()) } else { syscall::renice_group(pid, child.nice) };
+    let score = child
+        .oom_score_adj
+        .map_or(Ok(()), |score| std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string()));
+    // A child that has ended already is nobody's concern, and its files in /proc belong to root.
+    if (nice.is_ok() && score.is_ok()) || matches!(process.is_alive(), Ok(false)) {
+        return;
+    }
+    if let Err(error) = nice {
         warnings.push(format!("nice {} of process {pid}: {error}", child.nice));
     }
-    if let Some(score) = child.oom_score_adj
-        && let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string())
-    {
-        warnings.push(format!("oom_score_adj {score} of process {pid}: {error}"));
+    if let Err(error) = score {
+        warnings.push(format!("oom_score_adj {} of process {pid}: {error}", child.oom_score_adj.unwrap_or_default()));
     }
 }

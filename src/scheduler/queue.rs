@@ -3,6 +3,7 @@
 
 use super::rules::Mode;
 use super::slots;
+use super::stale::is_stale;
 use super::state::{Scheduler, Timer};
 use super::tenant::{Counted, Filed, Stage, TenantId, TenantState};
 use crate::model::{DbTime, Moment, RowValue, TenantName};
@@ -157,7 +158,7 @@ pub(super) fn counted(tenant: &TenantState) -> Option<Counted> {
 pub(super) fn is_busy(tenant: &TenantState) -> bool {
     match &tenant.stage {
         Stage::Offered | Stage::Run(_) => true,
-        Stage::Idle => tenant.value() == Some(&RowValue::Running) && tenant.stale_told.is_none(),
+        Stage::Idle => tenant.value() == Some(&RowValue::Running) && !is_stale(tenant),
     }
 }
 

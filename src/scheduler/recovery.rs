@@ -30,6 +30,7 @@ impl Scheduler {
     }
 
     fn open_run_seen(&mut self, id: DatabaseId, tenant: TenantId, run: OpenRun) {
+        let ours = self.is_ours(&run);
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         if matches!(state.stage, Stage::Run(_)) {
             return;
@@ -37,8 +38,6 @@ impl Scheduler {
         let name = state.name().clone();
         let needed = state.value() == Some(&RowValue::Needed);
         state.other = Some(run.clone());
-        let ours =
-            run.identity.instance == self.rules.identity.instance && run.identity.node == self.rules.identity.node;
         if !ours || matches!(self.rules.mode, Mode::Named { .. } | Mode::DryRun) {
             self.refuse(tenant, "it is running");
             if needed {
@@ -59,18 +58,29 @@ impl Scheduler {
         }
     }
 
+    /// Of this instance and node, on whatever host.
+    pub(super) fn is_ours(&self, run: &OpenRun) -> bool {
+        run.identity.instance == self.rules.identity.instance && run.identity.node == self.rules.identity.node
+    }
+
     fn silence_ends(&self, id: DatabaseId, run: &OpenRun) -> Option<Moment> {
         self.moment_of(id, run.alive_at + REBOOT_SILENCE)
     }
 
     pub(super) fn examined(&mut self, name: &TenantName, number: RunId, verdict: Verdict) {
         let Some(tenant) = self.tenants.by_name(name) else { return };
+        let ours = self.tenants.get(tenant).and_then(|state| state.other.as_ref()).is_some_and(|run| self.is_ours(run));
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         if !state.is_idle() || state.other.as_ref().is_none_or(|run| run.identity.id != number) {
             return;
         }
         match verdict {
             Verdict::Supervised | Verdict::Undecided => {}
+            // Of another node on this host, and examined because it is stale.
+            Verdict::Dead if !ours => {
+                let run = state.other.clone();
+                self.release(tenant, run);
+            }
             Verdict::Dead => {
                 if let Some(run) = state.other.take() {
                     self.lose_run(tenant, run.identity, run.group);

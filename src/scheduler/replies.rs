@@ -200,6 +200,7 @@ impl Scheduler {
         self.reconcile(id, polled.runs, &seen);
         for tenant in seen {
             self.touch(tenant);
+            self.release_stale(tenant);
         }
         self.dirty.insert(id);
     }

@@ -125,7 +125,7 @@ impl Scheduler {
     /// All ends recorded, or patience is at its end.
     fn leave_stopped(&mut self) -> Option<ExitReason> {
         let unrecorded = self.unrecorded();
-        if unrecorded == 0 && !self.talking() {
+        if unrecorded == 0 && !self.awaits_claims() {
             return Some(ExitReason::Done);
         }
         let by = self.record_deadline();
@@ -136,6 +136,12 @@ impl Scheduler {
         let by = *self.record_by.get_or_insert(self.now + RECORD_PATIENCE);
         self.timers.insert((by, Timer::Leave));
         by
+    }
+
+    /// A claim is under way: what it wins must be given back. Mere looks are not waited for, their database may hang.
+    fn awaits_claims(&self) -> bool {
+        let claims = |flight: &super::databases::InFlight| !flight.claim.offers.is_empty();
+        self.locking.is_some() || self.databases.iter().any(|database| database.in_flight.as_ref().is_some_and(claims))
     }
 
     fn talking(&self) -> bool {

@@ -32,11 +32,15 @@ enum Severity {
 fn tell(notice: &Notice, names: &impl Names) -> (Severity, String) {
     let [error, warn, info] = [Level::Error, Level::Warn, Level::Info].map(Severity::Plain);
     match notice {
-        Notice::Started { tenant, run, pid } => (Severity::Plain(Level::Debug), format!("{tenant}: run {run} started, pid {pid}")),
+        Notice::Started { tenant, run, pid } => {
+            (Severity::Plain(Level::Debug), format!("{tenant}: run {run} started, pid {pid}"))
+        }
         Notice::Ended { tenant, run, outcome, detail, elapsed } => {
             let elapsed = short(*elapsed);
             match outcome {
-                Outcome::Ok | Outcome::Adopted => (info, join(&format!("{tenant}: run {run} {outcome} after {elapsed}"), detail, "")),
+                Outcome::Ok | Outcome::Adopted => {
+                    (info, join(&format!("{tenant}: run {run} {outcome} after {elapsed}"), detail, ""))
+                }
                 Outcome::Failed | Outcome::Killed | Outcome::Timeout | Outcome::Lost => {
                     let log = format!("log {}", names.log_of(tenant));
                     (error, join(&format!("{tenant}: run {run} {outcome} after {elapsed}"), detail, &log))
@@ -47,27 +51,46 @@ fn tell(notice: &Notice, names: &impl Names) -> (Severity, String) {
         Notice::SpawnFailed { tenant, text, retry_in } => {
             (Severity::Alert, format!("{tenant}: cannot start: {text}; tried again in {}", short(*retry_in)))
         }
-        Notice::Ending { tenant, run, why, killed: false } => (warn, format!("{tenant}: run {run} is asked to end (SIGTERM): {why}")),
-        Notice::Ending { tenant, run, why, killed: true } => (warn, format!("{tenant}: run {run} is killed (SIGKILL): {why}")),
+        Notice::Ending { tenant, run, why, killed: false } => {
+            (warn, format!("{tenant}: run {run} is asked to end (SIGTERM): {why}"))
+        }
+        Notice::Ending { tenant, run, why, killed: true } => {
+            (warn, format!("{tenant}: run {run} is killed (SIGKILL): {why}"))
+        }
         Notice::GroupLeft { tenant, run } => {
             (warn, format!("{tenant}: run {run} left processes of its group behind, they are ended (SIGTERM)"))
         }
-        Notice::Adopted { tenant, run, pid } => (warn, format!("{tenant}: run {run} lives on under pid {pid}, its supervisor died: adopted")),
+        Notice::Adopted { tenant, run, pid } => {
+            (warn, format!("{tenant}: run {run} lives on under pid {pid}, its supervisor died: adopted"))
+        }
         Notice::Lost { tenant, run } => {
             (error, format!("{tenant}: run {run} is lost, no process of it is left on this host: needed again"))
         }
-        Notice::ClosedByAnother { tenant, run } => (error, format!("{tenant}: run {run} was closed by somebody else, their outcome stays")),
+        Notice::ClosedByAnother { tenant, run } => {
+            (error, format!("{tenant}: run {run} was closed by somebody else, their outcome stays"))
+        }
         Notice::Stale { tenant, node, pid, since, age } => {
             let owner = node.as_ref().map_or("claimed by another program".to_owned(), |node| format!("node {node}"));
             let pid = pid.map_or("pid not known".to_owned(), |pid| format!("pid {pid}"));
             (Severity::Alert, format!("{tenant}: stale: running for {} since {since}, {owner}, {pid}", short(*age)))
         }
-        Notice::Released { tenant } => (Severity::Alert, format!("{tenant}: stale row released, needed again (stale.action = release)")),
+        Notice::Released { tenant } => {
+            (Severity::Alert, format!("{tenant}: stale row released, needed again (stale.action = release)"))
+        }
         Notice::Late { tenants, busy, workers } => match tenants.as_slice() {
-            [tenant] => (warn, format!("{tenant}: late: needed for a whole interval and not started; {busy} of {workers} workers busy")),
+            [tenant] => (
+                warn,
+                format!(
+                    "{tenant}: late: needed for a whole interval and not started; {busy} of {workers} workers busy"
+                ),
+            ),
             many => {
                 let first: Vec<_> = many.iter().take(5).map(ToString::to_string).collect();
-                let text = format!("{} tenants are late ({} …); {busy} of {workers} workers busy", many.len(), first.join(", "));
+                let text = format!(
+                    "{} tenants are late ({} …); {busy} of {workers} workers busy",
+                    many.len(),
+                    first.join(", ")
+                );
                 (warn, text)
             }
         },
@@ -77,17 +100,27 @@ fn tell(notice: &Notice, names: &impl Names) -> (Severity, String) {
         Notice::DatabaseUp { database, down_for } => {
             (Severity::Alert, format!("database {} is back after {}", names.database(*database), short(*down_for)))
         }
-        Notice::UnknownValue { tenant, value } => {
-            (error, format!("{tenant}: its row's value is {value:?}, none of needed, running, done: left alone; set it to one of them"))
+        Notice::UnknownValue { tenant, value } => (
+            error,
+            format!(
+                "{tenant}: its row's value is {value:?}, none of needed, running, done: left alone; set it to one of them"
+            ),
+        ),
+        Notice::NoRow { tenant } => {
+            (error, format!("{tenant}: no status row, and none may be made here: run tenantcron migrate"))
         }
-        Notice::NoRow { tenant } => (error, format!("{tenant}: no status row, and none may be made here: run tenantcron migrate")),
-        Notice::OpenRunInTheWay { tenant, run, node } => {
-            (error, format!("{tenant}: needed, but there is an open run {run} of node {node}: tenantcron release --force"))
-        }
+        Notice::OpenRunInTheWay { tenant, run, node } => (
+            error,
+            format!("{tenant}: needed, but there is an open run {run} of node {node}: tenantcron release --force"),
+        ),
         Notice::Refused { tenant, why } => (error, format!("{tenant}: not run: {why}")),
         Notice::Would { tenant, what } => (info, format!("{tenant}: would {what}")),
-        Notice::Stopping { running, draining: true } => (info, format!("draining: nothing more is started, {running} running are waited for")),
-        Notice::Stopping { running, draining: false } => (info, format!("stopping: nothing more is started, {running} running are asked to end")),
+        Notice::Stopping { running, draining: true } => {
+            (info, format!("draining: nothing more is started, {running} running are waited for"))
+        }
+        Notice::Stopping { running, draining: false } => {
+            (info, format!("stopping: nothing more is started, {running} running are asked to end"))
+        }
     }
 }
 
@@ -95,8 +128,11 @@ fn join(head: &str, detail: &str, tail: &str) -> String {
     [head, detail, tail].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// A duration for people: milliseconds below a minute's precision are dropped.
+/// A duration for people: `53ms`, `3.1s`, `28s`, `3m 2s`.
 pub fn short(time: Duration) -> String {
-    let rounded = if time.as_secs() >= 10 { Duration::from_secs(time.as_secs()) } else { Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(0)) };
-    format_duration(rounded).to_string()
+    match time.as_millis() {
+        millis @ 0..1_000 => format!("{millis}ms"),
+        1_000..10_000 => format!("{:.1}s", time.as_secs_f64()),
+        _ => format_duration(Duration::from_secs(time.as_secs())).to_string(),
+    }
 }

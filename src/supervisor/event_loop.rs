@@ -14,9 +14,10 @@ use crate::db::{Access, Answer, Engine};
 use crate::logging::{ALERT, Log};
 use crate::model::{DatabaseId, Identity, Moment, Tenant, TenantName};
 use crate::process::{
-    self, ChildEnvironment, Places, Process, Signals, SlotLock, Slots, Spawner, StateFolder, SupervisorLock, TenantLock, Title, Waker,
+    self, ChildEnvironment, Holder, Places, Process, Signals, SlotLock, Slots, Spawner, StateFolder, SupervisorLock,
+    TenantLock, Title, Waker,
 };
-use crate::scheduler::{Event, ExitReason, Mode, Scheduler};
+use crate::scheduler::{Action, Event, ExitReason, Mode, Scheduler};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
@@ -145,7 +146,8 @@ impl Supervisor {
         let identity = start::host_identity(&loaded).map_err(host("/proc"))?;
         let me = Process::me().map_err(host("/proc"))?;
         let clock = Clock::start();
-        let state = StateFolder::make(config.state.as_deref(), &loaded.instance, &Places::here()).map_err(|why| StartError::Host(why.to_string()))?;
+        let state = StateFolder::make(config.state.as_deref(), &loaded.instance, &Places::here())
+            .map_err(|why| StartError::Host(why.to_string()))?;
         let lock = if purpose.mode == Mode::Daemon { Some(take_place(&state, &identity, me)?) } else { None };
         let signals = Signals::install().map_err(host("signals"))?;
         let waker = Waker::new().map_err(host("eventfd"))?;
@@ -166,7 +168,8 @@ impl Supervisor {
             .map_err(|bad| StartError::Host(bad.to_string()))?;
         let workers = config.workers.evaluate(process::usable_cpus());
         let seed = u64::from(me.pid.unsigned_abs()) ^ me.start.unsigned_abs().rotate_left(32);
-        let variable = |name: &str| given.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let variable =
+            |name: &str| given.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let notifier = match Notifier::new(variable, std::process::id()) {
             Ok(notifier) => Some(notifier).filter(Notifier::is_wanted),
             Err(why) => {
@@ -175,8 +178,10 @@ impl Supervisor {
             }
         };
         let watchdog_due = notifier.as_ref().and_then(Notifier::watchdog_interval).map(|_| Moment::default());
+        let rules = start::rules(&config, identity.clone(), purpose.mode, workers, seed);
+        log::debug!("core begins with {rules:?}");
         Ok(Self {
-            core: Scheduler::new(start::rules(&config, identity.clone(), purpose.mode, workers, seed)),
+            core: Scheduler::new(rules),
             clock,
             mode: purpose.mode,
             request,
@@ -255,7 +260,7 @@ impl Supervisor {
         }
         while !self.events.is_empty() && self.leaving.is_none() {
             let events = std::mem::take(&mut self.events);
-            for action in self.core.handle_all(self.clock.now(), events) {
+            for action in self.decide(events) {
                 self.perform(action);
             }
             self.announce();
@@ -268,6 +273,23 @@ impl Supervisor {
         self.follow.copy();
         self.gather(&ready);
         Ok(())
+    }
+
+    /// The core decides. At debug level each event is told with its actions, so that a report from the field can be
+    /// replayed; a tick for which the core had nothing due says nothing.
+    fn decide(&mut self, events: VecDeque<Event>) -> Vec<Action> {
+        let now = self.clock.now();
+        let told = log::log_enabled!(log::Level::Debug).then(|| {
+            let due = self.core.next_deadline().is_some_and(|at| at <= now);
+            (due || events.iter().any(|event| *event != Event::Tick), format!("{events:?}"))
+        });
+        let actions = self.core.handle_all(now, events);
+        if let Some((due, events)) = told
+            && (due || !actions.is_empty())
+        {
+            log::debug!("core at {}us: {events} -> {actions:?}", now.0);
+        }
+        actions
     }
 
     fn announce(&mut self) {
@@ -296,7 +318,8 @@ impl Supervisor {
         ];
         let deadline = deadlines.into_iter().flatten().min();
         let timeout = deadline.map(|at| at.since(now));
-        let mut watched: Vec<(Source, BorrowedFd<'_>)> = vec![(Source::Signals, self.signals.as_fd()), (Source::Answers, self.waker.as_fd())];
+        let mut watched: Vec<(Source, BorrowedFd<'_>)> =
+            vec![(Source::Signals, self.signals.as_fd()), (Source::Answers, self.waker.as_fd())];
         for (_, run) in self.runs.iter() {
             if let Some(adopted) = run.adopted.as_ref().filter(|_| !run.end_told).and_then(|adopted| adopted.watch()) {
                 watched.push((Source::Adopted, adopted));
@@ -375,7 +398,8 @@ impl Supervisor {
     }
 
     fn write_why(&mut self) {
-        let reasons = self.core.reasons().into_iter().map(|(tenant, why)| (tenant.to_string(), why.to_string())).collect();
+        let reasons =
+            self.core.reasons().into_iter().map(|(tenant, why)| (tenant.to_string(), why.to_string())).collect();
         let why = WhyFile {
             pid: self.me.pid,
             pid_start: self.me.start,
@@ -444,7 +468,7 @@ fn take_place(state: &StateFolder, identity: &Identity, me: Process) -> Result<S
         Err(holder) => Err(StartError::Held {
             instance: identity.instance.clone(),
             node: identity.node.clone(),
-            pid: holder.map(|process| process.pid),
+            pid: if let Holder::Process(process) = holder { Some(process.pid) } else { None },
         }),
     }
 }

@@ -95,7 +95,7 @@ impl Supervisor {
                 self.events.push_back(Event::Exchanged { database, result });
             }
             Answer::Notified { database, key } => self.events.push_back(Event::Notified { database, key }),
-            Answer::Tenants(result) => self.lister.query_answered(result),
+            Answer::Tenants { result } => self.lister.query_answered(result),
             other => self.side_answer(other),
         }
     }
@@ -106,9 +106,11 @@ impl Supervisor {
             Answer::Pruned { database, result } => match result {
                 Ok(0) => {}
                 Ok(number) => log::info!("database {}: {number} old runs pruned", self.shown(database)),
-                Err(trouble) => log::warn!("database {}: old runs could not be pruned: {}", self.shown(database), trouble.text),
+                Err(trouble) => {
+                    log::warn!("database {}: old runs could not be pruned: {}", self.shown(database), trouble.text)
+                }
             },
-            Answer::Told(text) => log::info!("{text}"),
+            Answer::Info { database, text } => log::info!("database {}: {text}", self.shown(database)),
             _ => log::debug!("an answer that nobody asked for"),
         }
     }

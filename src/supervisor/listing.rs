@@ -3,13 +3,14 @@
 //! through the database engine. An answer is taken when it comes.
 
 use crate::config::{self, Config};
-use crate::db::{Engine, TenantRow};
+use crate::db::{DatabaseUrl, Engine, Environment, TenantRow};
 use crate::model::{Moment, Tenant};
 use crate::process::{self, ChildEnvironment, Command, Exit, Spawner, Waker};
 use crate::tenants::{self, Excludes, Listing, SourceKind, Sources, command::CommandEnd};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::ffi::CString;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -80,7 +81,14 @@ impl Lister {
     }
 
     /// Asks the sources if the time has come, and ends a command that takes too long.
-    pub fn ask(&mut self, now: Moment, engine: &Engine, spawner: &Spawner, environment: &ChildEnvironment, waker: &Waker) {
+    pub fn ask(
+        &mut self,
+        now: Moment,
+        engine: &Engine,
+        spawner: &Spawner,
+        environment: &ChildEnvironment,
+        waker: &Waker,
+    ) {
         if let Some((command, until, ended)) = &mut self.command
             && *until <= now
             && !*ended
@@ -98,11 +106,14 @@ impl Lister {
             self.update(SourceKind::List, Ok(tenants::list::listing(&self.config.list)));
         }
         self.ask_folder(waker);
-        if let Some(query) = &self.config.query
+        if let Some(query) = self.config.query.clone()
             && !self.query_asked
         {
             self.query_asked = true;
-            engine.tenants(&query.url, &query.sql);
+            match DatabaseUrl::parse(&query.url, &Environment::of_this_process()) {
+                Ok(url) => engine.tenants(Arc::new(url), query.sql.clone()),
+                Err(why) => self.query_answered(Err(why.to_string())),
+            }
         }
         self.ask_command(now, spawner, environment);
     }
@@ -115,7 +126,9 @@ impl Lister {
         let (answers, waker) = (self.folder_answers.0.clone(), waker.clone());
         let started = std::thread::Builder::new().name("tenants".to_owned()).stack_size(256 * 1024).spawn(move || {
             let told = answers.send(tenants::directory::listing(&folder));
-            if told.is_ok() && let Err(error) = waker.wake() {
+            if told.is_ok()
+                && let Err(error) = waker.wake()
+            {
                 log::error!("the loop cannot be woken: {error}");
             }
         });
@@ -145,15 +158,16 @@ impl Lister {
             return false;
         }
         let Some((command, _, timed_out)) = self.command.take() else { return false };
-        let answer = command.printed().map_err(|error| format!("its output cannot be read: {error}")).and_then(|printed| {
-            let end = match exit {
-                _ if timed_out => CommandEnd::TimedOut(COMMAND_MAY_TAKE),
-                _ if printed.output_is_cut => CommandEnd::TooMuch(printed.output.len()),
-                Exit::Code(code) => CommandEnd::Exited(code),
-                Exit::Signal(signal) => CommandEnd::Killed(signal),
-            };
-            tenants::command::listing(end, &printed.output, &printed.error)
-        });
+        let answer =
+            command.printed().map_err(|error| format!("its output cannot be read: {error}")).and_then(|printed| {
+                let end = match exit {
+                    _ if timed_out => CommandEnd::TimedOut(COMMAND_MAY_TAKE),
+                    _ if printed.output_is_cut => CommandEnd::TooMuch(printed.output.len()),
+                    Exit::Code(code) => CommandEnd::Exited(code),
+                    Exit::Signal(signal) => CommandEnd::Killed(signal),
+                };
+                tenants::command::listing(end, &printed.output, &printed.error)
+            });
         self.update(SourceKind::Command, answer);
         true
     }
@@ -161,7 +175,8 @@ impl Lister {
     /// The query was answered.
     pub fn query_answered(&mut self, result: Result<Vec<TenantRow>, String>) {
         self.query_asked = false;
-        let row = |row: TenantRow| tenants::query::Row { name: row.name, database: row.database, group: row.group };
+        let row =
+            |row: TenantRow| tenants::query::Row { name: Some(row.name), database: row.database, group: row.group };
         self.update(SourceKind::Query, result.map(|rows| tenants::query::listing(rows.into_iter().map(row).collect())));
     }
 

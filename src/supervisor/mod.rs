@@ -20,7 +20,7 @@ mod why_file;
 
 pub use announce::short;
 pub use clock::Clock;
-pub use event_loop::{Purpose, StartError, Supervisor};
+pub use event_loop::{Given, Purpose, StartError, Supervisor};
 pub use listing::{Lister, configured_sources};
 pub use registry::Registry;
 pub use start::{engine_settings, host_identity, list_tenant, log_settings};

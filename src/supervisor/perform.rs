@@ -19,7 +19,7 @@ impl Supervisor {
             Action::Lock { tenants, slots } => self.lock(tenants, slots),
             Action::Unlock { tenants, slots } => self.unlock(&tenants, slots),
             Action::Exchange { database, exchange } => self.engine.exchange(database, exchange),
-            Action::Start { tenant, run, started_at } => self.start(&tenant, run, started_at),
+            Action::Start { tenant, run, started_at } => self.start_child(&tenant, run, started_at),
             Action::Signal { tenant, force } => self.signal(&tenant, force),
             Action::CheckGroup { tenant } => self.check_group(&tenant),
             Action::Examine(unknown) => self.examine(&unknown),
@@ -29,11 +29,9 @@ impl Supervisor {
     }
 
     fn lock(&mut self, tenants: Vec<TenantName>, slots: u32) {
-        if slots > 0 {
-            self.take_slots(slots);
-            if self.slots.is_empty() {
-                return self.events.push_back(Event::Locked { won: Vec::new(), held: Vec::new(), slots: 0 });
-            }
+        let taken = if slots > 0 { self.take_slots(slots) } else { 0 };
+        if slots > 0 && taken == 0 {
+            return self.events.push_back(Event::Locked { won: Vec::new(), held: Vec::new(), slots: 0 });
         }
         let (mut won, mut held) = (Vec::with_capacity(tenants.len()), Vec::new());
         for tenant in tenants {
@@ -48,13 +46,15 @@ impl Supervisor {
                     held.push((tenant, pid));
                 }
                 Err(error) => {
-                    self.alert_hourly(&format!("lock {tenant}"), &format!("{tenant}: cannot be started, its lock cannot be taken: {error}"));
+                    self.alert_hourly(
+                        &format!("lock {tenant}"),
+                        &format!("{tenant}: cannot be started, its lock cannot be taken: {error}"),
+                    );
                     held.push((tenant, None));
                 }
             }
         }
-        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.events.push_back(Event::Locked { won, held, slots });
+        self.events.push_back(Event::Locked { won, held, slots: taken });
     }
 
     fn take_lock(&mut self, tenant: &TenantName) -> Result<Option<TenantLock>, process::LockError> {
@@ -63,14 +63,31 @@ impl Supervisor {
         Ok(Some(lock))
     }
 
-    /// Slots for one claim; all that are held and free belong to it. Others of this host may hold slots above
-    /// our number (after a reload that lowered it, or from an earlier supervisor): they count too.
-    fn take_slots(&mut self, wanted: u32) {
-        let above = if self.slots_above { self.slot_files.held_by_anyone().unwrap_or(0) } else { 0 };
-        let allowed = if self.slots_above { self.workers.saturating_sub(above) } else { wanted };
-        match self.slot_files.take(wanted.min(allowed) as usize, self.workers) {
-            Ok(slots) => self.slots.extend(slots),
-            Err(error) => self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}")),
+    /// Slots for the claims that are about to be made; answers how many were free. Slots above our number may be
+    /// held (after a reload that lowered it, or from an earlier supervisor): then nothing starts until fewer are held in all.
+    fn take_slots(&mut self, wanted: u32) -> u32 {
+        let mut wanted = wanted;
+        if self.slots_above {
+            match self
+                .slot_files
+                .held_above(self.workers)
+                .and_then(|above| Ok((above, self.slot_files.held_by_anyone()?)))
+            {
+                Ok((0, _)) => self.slots_above = false,
+                Ok((_, all)) => wanted = wanted.min(self.workers.saturating_sub(all)),
+                Err(error) => self.alert_hourly("slots", &format!("the slots cannot be counted: {error}")),
+            }
+        }
+        match self.slot_files.take(wanted as usize, self.workers) {
+            Ok(slots) => {
+                let taken = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+                self.slots.extend(slots);
+                taken
+            }
+            Err(error) => {
+                self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}"));
+                0
+            }
         }
     }
 
@@ -91,7 +108,7 @@ impl Supervisor {
     }
 
     /// Step by step: names into the lock file, the log, the line in it, the child, its pid into the lock file.
-    fn start(&mut self, tenant: &TenantName, run: RunId, started_at: DbTime) {
+    fn start_child(&mut self, tenant: &TenantName, run: RunId, started_at: DbTime) {
         let mut lock = self.locks.remove(tenant);
         if let Some(lock) = &mut lock
             && let Err(error) = lock.write_run(run, started_at)
@@ -100,7 +117,8 @@ impl Supervisor {
         }
         let slot = if self.mode.uses_slots() { self.slots.pop() } else { None };
         let log = self.open_log(tenant, run);
-        let belongings = Belongings { run, lock, slot, log, process: None, own_peak_kb: 0, adopted: None, end_told: false };
+        let belongings =
+            Belongings { run, lock, slot, log, process: None, own_peak_kb: 0, adopted: None, end_told: false };
         self.runs.insert(tenant.clone(), belongings);
         let event = match self.spawn(tenant, run) {
             Ok(spawned) => {
@@ -128,7 +146,8 @@ impl Supervisor {
     }
 
     fn spawn(&mut self, name: &TenantName, run: RunId) -> Result<process::Spawned, SpawnFailure> {
-        let unknown = || SpawnFailure::CannotExecute { code: 126, errno: 0, text: format!("{name} is not known any more") };
+        let unknown =
+            || SpawnFailure::CannotExecute { code: 126, errno: 0, text: format!("{name} is not known any more") };
         let tenant = self.tenants.get(name).ok_or_else(unknown)?;
         let values = Values { tenant, instance: &self.identity.instance, run_id: Some(run.0) };
         let render = |word: &crate::model::Template| {
@@ -175,7 +194,10 @@ impl Supervisor {
         match opened {
             Ok(log) => Some(log),
             Err(error) => {
-                self.alert_hourly(&format!("log {tenant}"), &format!("{error}; it runs all the same, its output is lost"));
+                self.alert_hourly(
+                    &format!("log {tenant}"),
+                    &format!("{error}; it runs all the same, its output is lost"),
+                );
                 None
             }
         }
@@ -208,9 +230,11 @@ impl Supervisor {
 
     fn examine(&mut self, unknown: &Unknown) {
         let Unknown { tenant, run } = unknown;
+        // Another node's on this host is examined where it is stale: seen alive it is left to its own.
+        let ours = run.identity.instance == self.identity.instance && run.identity.node == self.identity.node;
         let verdict = match process::examine(&self.state, tenant, run, &self.identity.host, self.me) {
             Ok(process::Verdict::Dead) => Verdict::Dead,
-            Ok(process::Verdict::Living { process }) if self.mode == Mode::Daemon => {
+            Ok(process::Verdict::Living { process }) if self.mode == Mode::Daemon && ours => {
                 self.adopt(tenant, run.identity.id, process)
             }
             Ok(process::Verdict::Living { .. } | process::Verdict::Supervised { .. }) => Verdict::Supervised,
@@ -287,7 +311,10 @@ impl Supervisor {
         match process::left_behind(&self.state, tenant, self.me) {
             Ok(left) => {
                 for process in left {
-                    log::warn!("{tenant}: pid {} left the run's process group and still holds its lock: let go, the tenant runs again", process.pid);
+                    log::warn!(
+                        "{tenant}: pid {} left the run's process group and still holds its lock: let go, the tenant runs again",
+                        process.pid
+                    );
                 }
             }
             Err(error) => log::debug!("{tenant}: cannot see who holds its lock: {error}"),
@@ -297,7 +324,7 @@ impl Supervisor {
     /// Tells databases that are new to the engine.
     pub(super) fn tell_databases(&mut self) {
         for (id, url) in self.registry.news() {
-            self.engine.database(id, url);
+            self.engine.database(id, Some(url));
             if self.mode == Mode::Daemon && !self.config.database.url.varies_by_tenant() {
                 self.engine.listen(id);
             }

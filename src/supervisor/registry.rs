@@ -1,6 +1,6 @@
 //! Databases by their URL: tenants whose placeholders give the same URL share one database.
 
-use crate::db::DatabaseUrl;
+use crate::db::{DatabaseUrl, Environment};
 use crate::model::{DatabaseId, Template, Values};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ pub struct Registry {
     by_url: HashMap<String, DatabaseId>,
     urls: Vec<Arc<DatabaseUrl>>,
     told: usize,
+    environment: Option<Environment>,
 }
 
 impl Registry {
@@ -23,7 +24,8 @@ impl Registry {
         if let Some(id) = self.by_url.get(&rendered) {
             return Ok(*id);
         }
-        let parsed = DatabaseUrl::parse(&rendered).map_err(|why| why.to_string())?;
+        let parsed = DatabaseUrl::parse(&rendered, self.environment.get_or_insert_with(Environment::of_this_process))
+            .map_err(|why| why.to_string())?;
         let id = DatabaseId(u32::try_from(self.urls.len()).map_err(|why| why.to_string())?);
         self.urls.push(Arc::new(parsed));
         self.by_url.insert(rendered, id);

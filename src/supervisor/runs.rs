@@ -70,10 +70,6 @@ impl Runs {
         self.by_tenant.iter_mut().filter(|(_, run)| run.adopted.is_some())
     }
 
-    pub fn len(&self) -> usize {
-        self.by_tenant.len()
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = (&TenantName, &Belongings)> {
         self.by_tenant.iter()
     }

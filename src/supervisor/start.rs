@@ -2,7 +2,7 @@
 //! in which they meet.
 
 use super::registry::Registry;
-use crate::config::{Config, LogTarget, Loaded, Migrate, Offset, Rounds, StaleAction};
+use crate::config::{Config, Loaded, LogTarget, Migrate, Offset, Rounds, StaleAction};
 use crate::db::{self, Access, Deadlines, Settings, key_pattern};
 use crate::logging::{LogSettings, Target};
 use crate::model::{Identity, Tenant, Values};
@@ -51,14 +51,24 @@ pub fn rules(config: &Config, identity: Identity, mode: Mode, workers: u32, seed
 ///
 /// # Errors
 /// The URL that its placeholders give cannot be used: the text names the tenant.
-pub fn list_tenant(config: &Config, instance: &str, mut tenant: Tenant, registry: &mut Registry) -> Result<Listed, String> {
+pub fn list_tenant(
+    config: &Config,
+    instance: &str,
+    mut tenant: Tenant,
+    registry: &mut Registry,
+) -> Result<Listed, String> {
     let settings = config.for_tenant(&tenant.name, tenant.group.as_deref());
     tenant.group = settings.group;
     let values = Values { tenant: &tenant, instance, run_id: None };
     if config.database.url.needs_database() && tenant.database.is_none() {
-        return Err(format!("tenant {}: database.url has {{database}} and no source names one for it: left out", tenant.name));
+        return Err(format!(
+            "tenant {}: database.url has {{database}} and no source names one for it: left out",
+            tenant.name
+        ));
     }
-    let database = registry.find(&config.database.url, values).map_err(|why| format!("tenant {}: {why}: left out", tenant.name))?;
+    let database = registry
+        .find(&config.database.url, values)
+        .map_err(|why| format!("tenant {}: {why}: left out", tenant.name))?;
     let key = config.database.key.render(values);
     Ok(Listed {
         key,

@@ -1,0 +1,188 @@
+//! Errors and what follows from them: SQLSTATE → wait, give up, tell a person. Every text names the
+//! database without its password, the reason, and what to do where something can be done.
+
+use super::url::{DatabaseUrl, PassfileProblem};
+use crate::model::{Trouble, TroubleKind};
+use std::error::Error as _;
+use std::fmt;
+use std::time::Duration;
+use tokio_postgres::error::{Severity, SqlState};
+
+/// No session.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// Nobody answered in time.
+    Silent(Duration),
+    /// The host's name is not known.
+    Name(String, String),
+    /// The line could not be opened.
+    Line(String),
+    /// TLS failed.
+    Tls(String),
+    /// A certificate or key could not be used.
+    Files(String),
+    /// The server refused, or the password file was of no use.
+    Login(tokio_postgres::Error, Option<PassfileProblem>),
+    /// Every server was of the wrong kind.
+    Session,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent(wait) => write!(f, "no answer within {} s", wait.as_secs_f32().round()),
+            Self::Name(name, why) => write!(f, "host {name} is not known: {why}"),
+            Self::Line(why) => f.write_str(why),
+            Self::Tls(why) => write!(f, "TLS: {why}"),
+            Self::Files(why) => f.write_str(why),
+            Self::Login(error, problem) => {
+                f.write_str(&chain(error))?;
+                problem.iter().try_for_each(|problem| write!(f, " ({problem})"))
+            }
+            Self::Session => f.write_str("no server of the kind that target_session_attrs asks for"),
+        }
+    }
+}
+
+/// Why a piece of work on a session failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The server said no and took everything back.
+    Server(tokio_postgres::Error),
+    /// The line broke, or the server ended the session: what was sent may have happened.
+    Lost(tokio_postgres::Error),
+    /// The server ended the session before the commit: nothing happened.
+    Ended(tokio_postgres::Error),
+    /// No answer in time.
+    Late(Duration),
+    /// A person must act.
+    Unfit(String),
+    /// Somebody else was faster or holds a lock: again.
+    Busy(String),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let stays = error
+            .as_db_error()
+            .is_some_and(|db| !matches!(db.parsed_severity(), Some(Severity::Fatal | Severity::Panic)));
+        // values that could not be encoded or decoded leave the session as it was, but that is our own mistake:
+        // a new session is the safe answer
+        if stays { Self::Server(error) } else { Self::Lost(error) }
+    }
+}
+
+impl Failure {
+    /// True if the session cannot be used again.
+    pub fn ends_session(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Ended(_) | Self::Late(_))
+    }
+
+    /// The server's code, if it gave one.
+    pub fn code(&self) -> Option<&SqlState> {
+        match self {
+            Self::Server(error) | Self::Lost(error) | Self::Ended(error) => error.code(),
+            _ => None,
+        }
+    }
+
+    /// True if the tables are not what they were when they were last looked at.
+    pub fn tables_changed(&self) -> bool {
+        matches!(self, Self::Server(_))
+            && [
+                &SqlState::UNDEFINED_TABLE,
+                &SqlState::UNDEFINED_COLUMN,
+                &SqlState::INVALID_COLUMN_REFERENCE,
+                &SqlState::INVALID_SCHEMA_NAME,
+            ]
+            .contains(&self.code().unwrap_or(&SqlState::SUCCESSFUL_COMPLETION))
+    }
+
+    /// What the scheduler hears. `wrote`: something that writes was sent.
+    pub fn trouble(&self, url: &DatabaseUrl, wrote: bool) -> Trouble {
+        let (kind, why) = match self {
+            Self::Server(error) => {
+                let (kind, hint) = of_code(error.code().unwrap_or(&SqlState::INTERNAL_ERROR));
+                (kind, format!("{}{hint}", chain(error)))
+            }
+            Self::Ended(error) => (TroubleKind::Refused, chain(error)),
+            Self::Lost(error) => (broken(wrote), format!("connection lost: {}", chain(error))),
+            Self::Late(wait) => (broken(wrote), format!("no answer within {} s", wait.as_secs_f32().round())),
+            Self::Unfit(why) => (TroubleKind::Unfit, why.clone()),
+            Self::Busy(why) => (TroubleKind::Refused, why.clone()),
+        };
+        Trouble { kind, text: format!("database {url}: {why}") }
+    }
+}
+
+fn broken(wrote: bool) -> TroubleKind {
+    if wrote { TroubleKind::Interrupted } else { TroubleKind::Unreachable }
+}
+
+/// What the scheduler hears when there is no session.
+pub(crate) fn unreachable(url: &DatabaseUrl, error: &ConnectError) -> Trouble {
+    Trouble { kind: TroubleKind::Unreachable, text: format!("database {url}: cannot connect: {error}") }
+}
+
+/// What a server's code means, and what to do about it.
+fn of_code(code: &SqlState) -> (TroubleKind, &'static str) {
+    let class = code.code().get(..2).unwrap_or_default();
+    match class {
+        _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
+            (TroubleKind::Refused, "; it is read-only (a standby?): target_session_attrs=read-write finds the primary")
+        }
+        _ if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            (TroubleKind::Unfit, "; grant the rights, or let an owner run `tenantcron migrate`")
+        }
+        _ if [&SqlState::UNDEFINED_TABLE, &SqlState::UNDEFINED_COLUMN, &SqlState::INVALID_COLUMN_REFERENCE]
+            .contains(&code) =>
+        {
+            (TroubleKind::Unfit, "; run `tenantcron migrate`")
+        }
+        // transaction rollback, resources, limits, locks and cancelling, the system, the server's own faults
+        "40" | "53" | "54" | "55" | "57" | "58" | "XX" | "08" | "25" => (TroubleKind::Refused, ""),
+        // what is left are rows or rights that our statements do not fit
+        _ => (TroubleKind::Unfit, ""),
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        let detail = db.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        return format!("{}{detail} [{}]", db.message(), db.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_tells_whether_to_wait_or_to_call_a_person() {
+        for (code, want) in [
+            (SqlState::READ_ONLY_SQL_TRANSACTION, TroubleKind::Refused),
+            (SqlState::T_R_DEADLOCK_DETECTED, TroubleKind::Refused),
+            (SqlState::LOCK_NOT_AVAILABLE, TroubleKind::Refused),
+            (SqlState::ADMIN_SHUTDOWN, TroubleKind::Refused),
+            (SqlState::TOO_MANY_CONNECTIONS, TroubleKind::Refused),
+            (SqlState::DISK_FULL, TroubleKind::Refused),
+            (SqlState::INSUFFICIENT_PRIVILEGE, TroubleKind::Unfit),
+            (SqlState::UNDEFINED_TABLE, TroubleKind::Unfit),
+            (SqlState::CHECK_VIOLATION, TroubleKind::Unfit),
+            (SqlState::NOT_NULL_VIOLATION, TroubleKind::Unfit),
+        ] {
+            assert_eq!(of_code(&code).0, want, "{code:?}");
+        }
+    }
+}

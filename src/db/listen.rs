@@ -1,0 +1,177 @@
+//! Listening to `NOTIFY tenantcron` in a shared database, on a session of its own. What is heard only
+//! saves the wait for the next poll, so losing it is never an error. It is believed only after a word sent
+//! by another session has come back: behind PgBouncer LISTEN is accepted and deaf.
+
+use super::connect::connect;
+use super::pool::{Event, Reports};
+use super::settings::Settings;
+use super::task::Answer;
+use super::url::DatabaseUrl;
+use crate::model::DatabaseId;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::Notification;
+
+/// How long the echo may take once its word was sent.
+const ECHO: Duration = Duration::from_secs(5);
+/// The longest wait before trying again.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// What a listener reports.
+pub(crate) enum Heard {
+    /// It listens; send a word to this channel and say when it is sent.
+    Up(String, oneshot::Sender<()>),
+    /// The echo came.
+    Echo,
+    /// A word for us.
+    Word(String),
+    /// It has ended.
+    Ended(End),
+}
+
+/// How listening ended.
+pub(crate) enum End {
+    /// No echo.
+    Deaf,
+    /// No session, or no longer.
+    Lost,
+}
+
+/// The listener of one database, as the pool sees it.
+pub(crate) struct Ear {
+    stage: Stage,
+    /// Losses since an echo last came.
+    losses: u32,
+    /// It has been up before: words may have been missed.
+    missed: bool,
+}
+
+enum Stage {
+    Wanted { at: Instant },
+    Open(AbortHandle),
+    GivenUp,
+}
+
+impl Ear {
+    pub fn new() -> Self {
+        Self { stage: Stage::Wanted { at: Instant::now() }, losses: 0, missed: false }
+    }
+
+    /// True if it wants a place now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        matches!(self.stage, Stage::Wanted { at } if at <= now)
+    }
+
+    /// When it will want one, if that lies ahead.
+    pub fn wake(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Wanted { at } if at > Instant::now() => Some(at),
+            Stage::Wanted { .. } | Stage::Open(_) | Stage::GivenUp => None,
+        }
+    }
+
+    /// Takes the place that it was given.
+    pub fn open(&mut self, id: DatabaseId, url: &Arc<DatabaseUrl>, settings: &Settings, reports: Reports) {
+        let (url, limit) = (Arc::clone(url), settings.deadlines.connect);
+        let task = tokio::spawn(async move {
+            let end = listen(id, &url, limit, &reports).await;
+            // the pool may have ended
+            let _ = reports.send(Event::from((id, Heard::Ended(end))));
+        });
+        self.stage = Stage::Open(task.abort_handle());
+    }
+
+    /// Ends it; true if it held a place.
+    pub fn stop(&self) -> bool {
+        match &self.stage {
+            Stage::Open(task) => {
+                task.abort();
+                true
+            }
+            Stage::Wanted { .. } | Stage::GivenUp => false,
+        }
+    }
+
+    /// What follows from a report: answers, a word to be sent, and whether a place became free.
+    pub fn heard(
+        &mut self,
+        id: DatabaseId,
+        heard: Heard,
+    ) -> (Vec<Answer>, Option<(String, oneshot::Sender<()>)>, bool) {
+        match heard {
+            Heard::Up(channel, sent) => (Vec::new(), Some((channel, sent)), false),
+            Heard::Echo => {
+                self.losses = 0;
+                let missed = std::mem::replace(&mut self.missed, true);
+                let answers = missed.then_some(Answer::Notified { database: id, key: None });
+                (answers.into_iter().collect(), None, false)
+            }
+            Heard::Word(key) => {
+                let key = Some(key).filter(|key| !key.is_empty());
+                (vec![Answer::Notified { database: id, key }], None, false)
+            }
+            Heard::Ended(End::Deaf) => {
+                self.stage = Stage::GivenUp;
+                let text =
+                    "no echo of our own NOTIFY (PgBouncer?): requests of others are seen at the next poll".to_owned();
+                (vec![Answer::Info { database: id, text }], None, true)
+            }
+            Heard::Ended(End::Lost) => {
+                let wait = Duration::from_secs(1 << self.losses.min(5)).min(LONGEST);
+                self.losses += 1;
+                let jitter = wait.mul_f64(fastrand::f64() / 2.0);
+                self.stage = Stage::Wanted { at: Instant::now() + wait / 2 + jitter };
+                (Vec::new(), None, true)
+            }
+        }
+    }
+}
+
+async fn listen(id: DatabaseId, url: &DatabaseUrl, limit: Duration, reports: &Reports) -> End {
+    let (ear, mut words) = mpsc::unbounded_channel();
+    let Ok(connection) = connect(url, limit, Some(ear)).await else { return End::Lost };
+    let channel = format!("tenantcron_echo_{:016x}", fastrand::u64(..));
+    let tuned = super::statements::listen(&connection.client, &channel);
+    if !timeout(limit, tuned).await.is_ok_and(|answer| answer.is_ok()) {
+        connection.abandon();
+        return End::Lost;
+    }
+    let (back, sent) = oneshot::channel();
+    let report = |heard| reports.send(Event::from((id, heard))).is_ok();
+    if !report(Heard::Up(channel.clone(), back)) || sent.await.is_err() {
+        connection.close().await;
+        return End::Lost;
+    }
+    let echo = async {
+        while let Some(word) = words.recv().await {
+            if word.channel() == channel {
+                return true;
+            }
+            report(word_of(&word));
+        }
+        false
+    };
+    match timeout(ECHO, echo).await {
+        Ok(true) => {}
+        Ok(false) => return End::Lost,
+        Err(_) => {
+            connection.close().await;
+            return End::Deaf;
+        }
+    }
+    report(Heard::Echo);
+    // ends with the session
+    while let Some(word) = words.recv().await {
+        if word.channel() != channel {
+            report(word_of(&word));
+        }
+    }
+    End::Lost
+}
+
+fn word_of(word: &Notification) -> Heard {
+    Heard::Word(word.payload().to_owned())
+}

@@ -1,0 +1,572 @@
+//! Sessions for all databases within `connections` places: who gets one, who must make way. One piece of
+//! work per database at a time. Databases that failed last time share one place and those that have never
+//! answered take at most half, so that what hangs delays nobody else by more than one deadline, once.
+//! Invariants: `open` counts every session that the server may count; nobody waits while a place is free
+//! for them.
+
+use super::connect::{Connection, connect};
+use super::error::{ConnectError, unreachable};
+use super::lanes::{Lanes, Turn};
+use super::listen::{self, Ear, Heard};
+use super::migrate::Tables;
+use super::perform::{Desk, Done, perform};
+use super::settings::Settings;
+use super::statements::Statements;
+use super::task::{Answer, Ask};
+use super::url::DatabaseUrl;
+use crate::model::{DatabaseId, Trouble, TroubleKind};
+use std::collections::{HashMap, VecDeque};
+use std::mem::{replace, take};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// What the engine's owner orders.
+pub(crate) enum Order {
+    /// A database is known, has another URL, or is forgotten.
+    Database(DatabaseId, Option<Arc<DatabaseUrl>>),
+    /// Something is asked of a database.
+    Ask(DatabaseId, Ask),
+    /// The configuration's own statement is asked of a URL.
+    Tenants(Arc<DatabaseUrl>, String),
+    /// Listen to a database.
+    Listen(DatabaseId),
+    /// Finish what is under way, for so long, and end.
+    Stop(Duration),
+}
+
+/// What the tasks report.
+pub(crate) enum Event {
+    /// A connect came to an end.
+    Connected(Seat, u64, Result<Connection, ConnectError>),
+    /// A piece of work came to an end.
+    Done(Seat, u64, Box<Done>),
+    /// A session is closed.
+    Closed(Seat, u64),
+    /// Of a listener.
+    Heard(DatabaseId, Heard),
+}
+
+/// For whom a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Seat {
+    Database(DatabaseId),
+    /// `tenants.query`, wherever it asks.
+    Tenants,
+}
+
+/// How a database did last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    New,
+    Good,
+    Failing,
+}
+
+struct Member {
+    url: Arc<DatabaseUrl>,
+    standing: Standing,
+    tables: Tables,
+    waiting: VecDeque<Ask>,
+    stage: Stage,
+    /// Of the session under way; what comes from an older one is not this member's.
+    serial: u64,
+}
+
+enum Stage {
+    Away,
+    Connecting { since: Instant, task: AbortHandle },
+    Working,
+    Idle { connection: Box<Connection>, since: Instant },
+    Closing,
+}
+
+/// The pool and all it knows.
+pub(crate) struct Pool {
+    settings: Arc<Settings>,
+    statements: Arc<Statements>,
+    answer: Box<dyn Fn(Answer) + Send>,
+    events: mpsc::UnboundedSender<Event>,
+    members: HashMap<Seat, Member>,
+    /// Seats whose stage is not `Away`: at most as many as places.
+    seated: Vec<Seat>,
+    lanes: Lanes<Seat>,
+    ears: HashMap<DatabaseId, Ear>,
+    open: usize,
+    serial: u64,
+    stopping: Option<Instant>,
+}
+
+impl Pool {
+    pub fn new(
+        settings: Settings,
+        statements: Statements,
+        answer: Box<dyn Fn(Answer) + Send>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            statements: Arc::new(statements),
+            answer,
+            events,
+            members: HashMap::new(),
+            seated: Vec::new(),
+            lanes: Lanes::new(),
+            ears: HashMap::new(),
+            open: 0,
+            serial: 0,
+            stopping: None,
+        }
+    }
+
+    /// Serves until stopped.
+    pub async fn serve(
+        mut self,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+        mut events: mpsc::UnboundedReceiver<Event>,
+    ) {
+        loop {
+            let wake = self.wake();
+            tokio::select! {
+                biased;
+                Some(event) = events.recv() => self.hear(event),
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    // the owner is gone
+                    None => self.stopping = Some(Instant::now()),
+                },
+                () = sleep_until(wake) => {}
+            }
+            let now = Instant::now();
+            self.make_way(now);
+            self.seat(now);
+            if self.stopping.is_some_and(|deadline| deadline <= now || self.is_at_rest()) {
+                return self.end().await;
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Database(id, Some(url)) => self.know(Seat::Database(id), url),
+            Order::Database(id, None) => self.forget(Seat::Database(id)),
+            Order::Ask(id, ask) => self.ask(Seat::Database(id), ask),
+            Order::Tenants(url, sql) => {
+                self.know(Seat::Tenants, url);
+                self.ask(Seat::Tenants, Ask::Tenants(sql));
+            }
+            Order::Listen(id) => {
+                self.ears.entry(id).or_insert_with(Ear::new);
+            }
+            Order::Stop(wait) => self.stopping = Some(Instant::now() + wait),
+        }
+    }
+
+    fn know(&mut self, seat: Seat, url: Arc<DatabaseUrl>) {
+        if self.members.get(&seat).is_some_and(|member| member.url == url) {
+            return;
+        }
+        self.forget(seat);
+        let member = Member {
+            url,
+            standing: Standing::New,
+            tables: Tables::Unseen,
+            waiting: VecDeque::new(),
+            stage: Stage::Away,
+            serial: 0,
+        };
+        self.members.insert(seat, member);
+    }
+
+    fn forget(&mut self, seat: Seat) {
+        let Some(mut member) = self.members.remove(&seat) else { return };
+        self.seated.retain(|seated| *seated != seat);
+        if let Seat::Database(id) = seat
+            && let Some(ear) = self.ears.remove(&id)
+        {
+            self.open -= usize::from(ear.stop());
+        }
+        for ask in take(&mut member.waiting) {
+            let text = format!("database {}: no longer configured", member.url);
+            self.tell(ask.failed(id_of(seat), Trouble { kind: TroubleKind::Unreachable, text }));
+        }
+        match member.stage {
+            Stage::Connecting { task, .. } => {
+                task.abort();
+                self.open -= 1;
+            }
+            Stage::Idle { connection, .. } => self.close(seat, member.serial, *connection),
+            // reports when it ends, and is then nobody's
+            Stage::Away | Stage::Working | Stage::Closing => {}
+        }
+    }
+
+    fn ask(&mut self, seat: Seat, ask: Ask) {
+        let urgent = ask.is_urgent();
+        match self.members.get_mut(&seat) {
+            Some(member) => {
+                member.waiting.push_back(ask);
+                self.lanes.join(seat, urgent);
+            }
+            None => {
+                let text = "database not known: it is no longer configured".to_owned();
+                self.tell(ask.failed(id_of(seat), Trouble { kind: TroubleKind::Unreachable, text }));
+            }
+        }
+    }
+
+    fn tell(&self, answer: Option<Answer>) {
+        if let Some(answer) = answer {
+            (self.answer)(answer);
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Connected(seat, serial, result) => self.connected(seat, serial, result),
+            Event::Done(seat, serial, done) => self.done(seat, serial, *done),
+            Event::Closed(seat, serial) => {
+                self.open -= 1;
+                if let Some(member) = self.members.get_mut(&seat).filter(|member| member.serial == serial) {
+                    member.stage = Stage::Away;
+                    self.seated.retain(|seated| *seated != seat);
+                }
+            }
+            Event::Heard(id, heard) => self.heard(id, heard),
+        }
+    }
+
+    fn connected(&mut self, seat: Seat, serial: u64, result: Result<Connection, ConnectError>) {
+        let Some(member) = self.members.get_mut(&seat).filter(|member| member.serial == serial) else {
+            // it was made to make way at the very moment it succeeded
+            if let Ok(connection) = result {
+                self.open += 1;
+                self.close(seat, serial, connection);
+            }
+            return;
+        };
+        match result {
+            Ok(connection) => self.start(seat, connection),
+            Err(error) => {
+                let trouble = unreachable(&member.url, &error);
+                self.fail(seat, &trouble);
+            }
+        }
+    }
+
+    /// No session: everything that waits for this database hears why.
+    fn fail(&mut self, seat: Seat, trouble: &Trouble) {
+        let Some(member) = self.members.get_mut(&seat) else { return };
+        member.standing = Standing::Failing;
+        member.stage = Stage::Away;
+        self.open -= 1;
+        self.seated.retain(|seated| *seated != seat);
+        for ask in take(&mut member.waiting) {
+            self.tell(ask.failed(id_of(seat), trouble.clone()));
+        }
+    }
+
+    /// Puts a session to the next piece of work of its database.
+    fn start(&mut self, seat: Seat, connection: Connection) {
+        let Some(member) = self.members.get_mut(&seat) else { return };
+        let Some(ask) = member.waiting.pop_front() else {
+            member.stage = Stage::Idle { connection: Box::new(connection), since: Instant::now() };
+            return;
+        };
+        member.stage = Stage::Working;
+        let desk = Desk {
+            settings: Arc::clone(&self.settings),
+            statements: Arc::clone(&self.statements),
+            database: id_of(seat),
+            url: Arc::clone(&member.url),
+        };
+        let (tables, serial, events) = (member.tables, member.serial, self.events.clone());
+        tokio::spawn(async move {
+            let done = Box::new(perform(desk, connection, tables, ask).await);
+            // the pool may have ended
+            let _ = events.send(Event::Done(seat, serial, done));
+        });
+    }
+
+    fn done(&mut self, seat: Seat, serial: u64, done: Done) {
+        let Done { answer, connection, tables, down, again } = done;
+        match self.members.get_mut(&seat).filter(|member| member.serial == serial) {
+            Some(member) => {
+                member.tables = tables;
+                member.standing = if down { Standing::Failing } else { Standing::Good };
+                if let Some(ask) = again {
+                    member.waiting.push_back(ask);
+                    self.lanes.join(seat, false);
+                }
+                match connection {
+                    // where the configuration's query asks need not be where the next one does
+                    Some(connection) if seat == Seat::Tenants => {
+                        member.stage = Stage::Closing;
+                        self.close(seat, serial, connection);
+                    }
+                    Some(connection) if !member.waiting.is_empty() => self.start(seat, connection),
+                    Some(connection) => {
+                        member.stage = Stage::Idle { connection: Box::new(connection), since: Instant::now() };
+                    }
+                    None => {
+                        member.stage = Stage::Away;
+                        self.open -= 1;
+                        self.seated.retain(|seated| *seated != seat);
+                    }
+                }
+            }
+            // forgotten meanwhile
+            None => match connection {
+                Some(connection) => self.close(seat, serial, connection),
+                None => self.open -= 1,
+            },
+        }
+        self.tell(answer);
+    }
+
+    /// Closes a session; its place is free when the server has let go.
+    fn close(&self, seat: Seat, serial: u64, connection: Connection) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            connection.close().await;
+            // the pool may have ended
+            let _ = events.send(Event::Closed(seat, serial));
+        });
+    }
+
+    fn heard(&mut self, id: DatabaseId, heard: Heard) {
+        let Some(ear) = self.ears.get_mut(&id) else { return };
+        let (answers, echo, freed) = ear.heard(id, heard);
+        self.open -= usize::from(freed);
+        if let Some((channel, back)) = echo {
+            self.ask(Seat::Database(id), Ask::Echo(channel, back));
+        }
+        for answer in answers {
+            (self.answer)(answer);
+        }
+    }
+}
+
+/// The database that answers name; `tenants.query` has none and its answers name none.
+fn id_of(seat: Seat) -> DatabaseId {
+    match seat {
+        Seat::Database(id) => id,
+        Seat::Tenants => DatabaseId(u32::MAX),
+    }
+}
+
+/// Places.
+impl Pool {
+    fn places(&self) -> usize {
+        usize::try_from(self.settings.connections.max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Gives places and sessions to those who wait.
+    fn seat(&mut self, now: Instant) {
+        let mut lanes = replace(&mut self.lanes, Lanes::new());
+        let mut wanted = 0;
+        lanes.each(|seat| self.turn(*seat, now, &mut wanted));
+        self.lanes = lanes;
+        let stopping = self.stopping.is_some();
+        let may_listen = self.places() > 1 && !stopping;
+        for (id, ear) in &mut self.ears {
+            let Some(member) = self.members.get(&Seat::Database(*id)) else { continue };
+            if !(may_listen && member.standing == Standing::Good && ear.is_due(now)) {
+                continue;
+            }
+            if self.open < usize::try_from(self.settings.connections).unwrap_or(usize::MAX) {
+                self.open += 1;
+                ear.open(*id, &member.url, &self.settings, self.events.clone());
+            } else {
+                wanted += 1;
+            }
+        }
+        self.evict(wanted);
+    }
+
+    fn turn(&mut self, seat: Seat, now: Instant, wanted: &mut usize) -> Turn {
+        let room = self.open < self.places();
+        let Some(member) = self.members.get_mut(&seat).filter(|member| !member.waiting.is_empty()) else {
+            return Turn::Leave;
+        };
+        match replace(&mut member.stage, Stage::Away) {
+            Stage::Idle { connection, .. } if connection.client.is_closed() => {
+                // the server closed it while nobody looked: a new one
+                self.open -= 1;
+                self.seated.retain(|seated| *seated != seat);
+                self.turn(seat, now, wanted)
+            }
+            Stage::Idle { connection, .. } => {
+                self.start(seat, *connection);
+                Turn::Leave
+            }
+            Stage::Away => {
+                let standing = member.standing;
+                if !self.has_quota(standing) {
+                    return Turn::Wait;
+                }
+                if !room {
+                    *wanted += 1;
+                    return Turn::Wait;
+                }
+                self.open(seat, now);
+                Turn::Leave
+            }
+            // is served when that is over
+            busy @ (Stage::Connecting { .. } | Stage::Working) => {
+                member.stage = busy;
+                Turn::Leave
+            }
+            Stage::Closing => {
+                member.stage = Stage::Closing;
+                Turn::Wait
+            }
+        }
+    }
+
+    /// Those that fail share one place; those that never answered take at most half.
+    fn has_quota(&self, standing: Standing) -> bool {
+        let most = match standing {
+            Standing::Good => return true,
+            Standing::New => (self.places() / 2).max(1),
+            Standing::Failing => 1,
+        };
+        let at_work = |member: &&Member| {
+            member.standing == standing && matches!(member.stage, Stage::Connecting { .. } | Stage::Working)
+        };
+        self.seated.iter().filter_map(|seat| self.members.get(seat)).filter(at_work).count() < most
+    }
+
+    fn open(&mut self, seat: Seat, now: Instant) {
+        let Some(member) = self.members.get_mut(&seat) else { return };
+        self.open += 1;
+        self.serial += 1;
+        member.serial = self.serial;
+        let (url, serial, events) = (Arc::clone(&member.url), self.serial, self.events.clone());
+        let limit = self.settings.deadlines.connect;
+        let task = tokio::spawn(async move {
+            let result = connect(&url, limit, None).await;
+            // the pool may have ended
+            let _ = events.send(Event::Connected(seat, serial, result));
+        });
+        member.stage = Stage::Connecting { since: now, task: task.abort_handle() };
+        self.seated.push(seat);
+    }
+
+    /// Closes idle sessions for those who want their places, the longest unused first.
+    fn evict(&mut self, wanted: usize) {
+        let closing = |pool: &Self| {
+            let is_closing = |seat: &&Seat| pool.members.get(seat).is_some_and(|m| matches!(m.stage, Stage::Closing));
+            pool.seated.iter().filter(is_closing).count()
+        };
+        for _ in closing(self)..wanted {
+            let idle = |seat: &Seat| match self.members.get(seat)?.stage {
+                Stage::Idle { since, .. } => Some((since, *seat)),
+                Stage::Away | Stage::Connecting { .. } | Stage::Working | Stage::Closing => None,
+            };
+            let Some((_, seat)) = self.seated.iter().filter_map(idle).min_by_key(|(since, _)| *since) else { return };
+            self.dismiss(seat);
+        }
+    }
+
+    fn dismiss(&mut self, seat: Seat) {
+        let Some(member) = self.members.get_mut(&seat) else { return };
+        match replace(&mut member.stage, Stage::Closing) {
+            Stage::Idle { connection, .. } => {
+                let serial = member.serial;
+                self.close(seat, serial, *connection);
+            }
+            other => member.stage = other,
+        }
+    }
+
+    /// A connect that takes long makes way for those that wait, and waits on among those that fail.
+    fn make_way(&mut self, now: Instant) {
+        let patience = self.settings.deadlines.patience;
+        let others_wait = self.others_wait();
+        let only_place = self.places() == 1;
+        for seat in self.seated.clone() {
+            let Some(member) = self.members.get_mut(&seat) else { continue };
+            match &member.stage {
+                Stage::Connecting { since, task } if others_wait && *since + patience <= now => {
+                    let failed_before = member.standing == Standing::Failing;
+                    if failed_before && !only_place {
+                        continue;
+                    }
+                    task.abort();
+                    member.serial = 0;
+                    if failed_before {
+                        let trouble = unreachable(&member.url, &ConnectError::Silent(patience));
+                        self.fail(seat, &trouble);
+                    } else {
+                        let urgent = member.waiting.iter().any(Ask::is_urgent);
+                        member.standing = Standing::Failing;
+                        member.stage = Stage::Away;
+                        self.open -= 1;
+                        self.seated.retain(|seated| *seated != seat);
+                        self.lanes.join(seat, urgent);
+                    }
+                }
+                Stage::Idle { since, .. } if *since + self.settings.deadlines.idle <= now => self.dismiss(seat),
+                _ => {}
+            }
+        }
+    }
+
+    /// True if somebody waits who did not fail last time.
+    fn others_wait(&self) -> bool {
+        self.lanes.iter().filter_map(|seat| self.members.get(seat)).any(|member| {
+            member.standing != Standing::Failing && !member.waiting.is_empty() && matches!(member.stage, Stage::Away)
+        })
+    }
+
+    /// When something happens by time alone.
+    fn wake(&self) -> Instant {
+        let others_wait = self.others_wait();
+        let deadlines = &self.settings.deadlines;
+        let of_member = |seat: &Seat| {
+            let member = self.members.get(seat)?;
+            match &member.stage {
+                Stage::Connecting { since, .. }
+                    if others_wait && (member.standing != Standing::Failing || self.places() == 1) =>
+                {
+                    Some(*since + deadlines.patience)
+                }
+                Stage::Idle { since, .. } => Some(*since + deadlines.idle),
+                _ => None,
+            }
+        };
+        let ears = self.ears.values().filter_map(Ear::wake);
+        let far = Instant::now() + Duration::from_secs(3600);
+        self.seated.iter().filter_map(of_member).chain(ears).chain(self.stopping).min().unwrap_or(far)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.members.values().all(|member| {
+            member.waiting.is_empty() && !matches!(member.stage, Stage::Connecting { .. } | Stage::Working)
+        })
+    }
+
+    async fn end(mut self) {
+        for ear in self.ears.values() {
+            ear.stop();
+        }
+        let idle = self.members.drain().filter_map(|(_, member)| match member.stage {
+            Stage::Idle { connection, .. } => Some(connection.close()),
+            _ => None,
+        });
+        // each ends within a second of its own
+        let _ = timeout(Duration::from_secs(2), futures_util::future::join_all(idle)).await;
+    }
+}
+
+/// For the listener's module: a report of its own.
+pub(crate) type Reports = mpsc::UnboundedSender<Event>;
+
+impl From<(DatabaseId, listen::Heard)> for Event {
+    fn from((id, heard): (DatabaseId, listen::Heard)) -> Self {
+        Self::Heard(id, heard)
+    }
+}

@@ -1,0 +1,2 @@
+-- Lets a row be created by ON CONFLICT and never twice.
+CREATE UNIQUE INDEX ON {status} (key)

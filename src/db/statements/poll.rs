@@ -1,0 +1,115 @@
+//! Reading rows with their flags and open runs, and creating the rows that are missing.
+
+use super::{Params, Statements, each_row};
+use crate::model::{DbTime, OpenRun, Polled, RowValue, RunId, RunIdentity, StatusRow};
+use std::time::Duration;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, Row};
+
+/// What a database's tables allow to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// The status table has a column `created_at`.
+    pub created_at: bool,
+    /// Our own tables stand too.
+    pub runs: bool,
+}
+
+/// What a look read.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// The server's time, unless no key was asked for and no run is open.
+    pub now: Option<DbTime>,
+    /// Rows and runs.
+    pub polled: Polled,
+    /// Keys without a row.
+    pub missing: Vec<String>,
+}
+
+impl Statements {
+    fn looks(&self, look: Look) -> &super::texts::Looks {
+        let [without, with] = &self.texts.looks;
+        if look.created_at { with } else { without }
+    }
+
+    /// Reads the rows of `keys`, their open runs and all of this instance and node.
+    pub async fn poll(&self, client: &Client, look: Look, keys: &[String]) -> Result<Read, Error> {
+        let params: Params<'_> =
+            &[(&keys, Type::TEXT_ARRAY), (&self.identity.instance, Type::TEXT), (&self.identity.node, Type::TEXT)];
+        let (text, params) = match look.runs {
+            true => (&self.looks(look).poll, params),
+            false => (&self.looks(look).poll_bare, params.get(..1).unwrap_or_default()),
+        };
+        let mut read = Read::default();
+        each_row(client, text, params, |row| {
+            read.now = Some(row.try_get(0)?);
+            match status_row(row)? {
+                Found::Row(found) => read.polled.rows.push(found),
+                Found::Missing(key) => read.missing.push(key),
+                Found::Nothing => {}
+            }
+            if look.runs {
+                read.polled.runs.extend(open_run(row)?);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(read)
+    }
+
+    /// The text of `view.sql` for these tables.
+    pub(super) fn view_text(&self, look: Look) -> &str {
+        if look.runs { &self.looks(look).view } else { &self.looks(look).poll_bare }
+    }
+
+    /// Creates rows as never having run; those that stand by now stay as they are.
+    pub async fn create_rows(&self, client: &Client, look: Look, keys: &[String]) -> Result<(), Error> {
+        each_row(client, &self.looks(look).create_rows, &[(&keys, Type::TEXT_ARRAY)], |_| Ok(())).await
+    }
+}
+
+/// What columns 1 to 7 say.
+pub(super) enum Found {
+    /// The row stands.
+    Row(StatusRow),
+    /// The key was asked for and has no row.
+    Missing(String),
+    /// The line tells of a run only.
+    Nothing,
+}
+
+pub(super) fn status_row(row: &Row) -> Result<Found, Error> {
+    let Some(key) = row.try_get::<_, Option<String>>(1)? else { return Ok(Found::Nothing) };
+    if !row.try_get::<_, bool>(2)? {
+        return Ok(Found::Missing(key));
+    }
+    Ok(Found::Row(StatusRow {
+        key,
+        value: RowValue::from_word(row.try_get(3)?),
+        updated_at: row.try_get(4)?,
+        created_at: row.try_get(5)?,
+        paused: row.try_get(6)?,
+        requested_at: row.try_get(7)?,
+    }))
+}
+
+/// What columns 8 to 18 say.
+pub(super) fn open_run(row: &Row) -> Result<Option<OpenRun>, Error> {
+    let Some(id) = row.try_get(8)? else { return Ok(None) };
+    let lease: Option<i64> = row.try_get(18)?;
+    Ok(Some(OpenRun {
+        identity: RunIdentity {
+            id: RunId(id),
+            key: row.try_get(9)?,
+            instance: row.try_get(10)?,
+            node: row.try_get(11)?,
+            host: row.try_get(12)?,
+            started_at: row.try_get(16)?,
+        },
+        group: row.try_get(13)?,
+        pid: row.try_get(14)?,
+        pid_start: row.try_get(15)?,
+        alive_at: row.try_get(17)?,
+        lease: lease.map(|micros| Duration::from_micros(u64::try_from(micros).unwrap_or(0))),
+    }))
+}

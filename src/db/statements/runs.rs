@@ -1,0 +1,121 @@
+//! Taking claims back, confirming that runs live, making rows needed again, freeing stale claims.
+
+use super::finish::slot;
+use super::times::micros;
+use super::{Statements, each_row, keys};
+use crate::model::{DbTime, Finished, Refresh, Refreshed, Release, Reset, RunIdentity};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error};
+
+impl Statements {
+    /// Takes claims back whose child could not be started. One answer per run; one that is gone or closed counts as recorded.
+    pub async fn undo(&self, client: &Client, runs: &[RunIdentity]) -> Result<(DbTime, Vec<Finished>), Error> {
+        let id: Vec<i64> = runs.iter().map(|run| run.id.0).collect();
+        let key: Vec<&str> = runs.iter().map(|run| run.key.as_str()).collect();
+        let instance: Vec<&str> = runs.iter().map(|run| run.instance.as_str()).collect();
+        let node: Vec<&str> = runs.iter().map(|run| run.node.as_str()).collect();
+        let host: Vec<&str> = runs.iter().map(|run| run.host.as_str()).collect();
+        let started_at: Vec<DbTime> = runs.iter().map(|run| run.started_at).collect();
+        let (mut now, mut answers) = (DbTime::EPOCH, vec![Finished::NotNow; runs.len()]);
+        each_row(
+            client,
+            &self.texts.undo,
+            &[
+                (&id, Type::INT8_ARRAY),
+                (&key, Type::TEXT_ARRAY),
+                (&instance, Type::TEXT_ARRAY),
+                (&node, Type::TEXT_ARRAY),
+                (&host, Type::TEXT_ARRAY),
+                (&started_at, Type::TIMESTAMPTZ_ARRAY),
+            ],
+            |row| {
+                now = row.try_get(0)?;
+                if let Some(answer) = slot(&mut answers, row.try_get(1)?)
+                    && row.try_get(2)?
+                {
+                    *answer = Finished::Recorded { row: row.try_get(3)? };
+                }
+                Ok(())
+            },
+        )
+        .await?;
+        Ok((now, answers))
+    }
+
+    /// Confirms lives. One answer per run.
+    pub async fn refresh(&self, client: &Client, lives: &[Refresh]) -> Result<(DbTime, Vec<Refreshed>), Error> {
+        let id: Vec<i64> = lives.iter().map(|life| life.run.id.0).collect();
+        let key: Vec<&str> = lives.iter().map(|life| life.run.key.as_str()).collect();
+        let instance: Vec<&str> = lives.iter().map(|life| life.run.instance.as_str()).collect();
+        let node: Vec<&str> = lives.iter().map(|life| life.run.node.as_str()).collect();
+        let host: Vec<&str> = lives.iter().map(|life| life.run.host.as_str()).collect();
+        let started_at: Vec<DbTime> = lives.iter().map(|life| life.run.started_at).collect();
+        let pid: Vec<Option<i32>> = lives.iter().map(|life| life.pid).collect();
+        let pid_start: Vec<Option<i64>> = lives.iter().map(|life| life.pid_start).collect();
+        let (mut now, mut answers) = (DbTime::EPOCH, vec![Refreshed::NotNow; lives.len()]);
+        each_row(
+            client,
+            &self.texts.refresh,
+            &[
+                (&id, Type::INT8_ARRAY),
+                (&key, Type::TEXT_ARRAY),
+                (&instance, Type::TEXT_ARRAY),
+                (&node, Type::TEXT_ARRAY),
+                (&host, Type::TEXT_ARRAY),
+                (&started_at, Type::TIMESTAMPTZ_ARRAY),
+                (&pid, Type::INT4_ARRAY),
+                (&pid_start, Type::INT8_ARRAY),
+            ],
+            |row| {
+                now = row.try_get(0)?;
+                let word: &str = row.try_get(2)?;
+                if let Some(answer) = slot(&mut answers, row.try_get(1)?) {
+                    *answer = match word {
+                        "confirmed" => Refreshed::Confirmed,
+                        "closed" => Refreshed::Closed,
+                        "gone" => Refreshed::Gone,
+                        _ => Refreshed::NotNow,
+                    };
+                }
+                Ok(())
+            },
+        )
+        .await?;
+        Ok((now, answers))
+    }
+
+    /// Makes done rows needed whose slot has come. The keys that were.
+    pub async fn reset(&self, client: &Client, due: &[Reset]) -> Result<(DbTime, Vec<String>), Error> {
+        let key: Vec<&str> = due.iter().map(|row| row.key.as_str()).collect();
+        let slots: Vec<DbTime> = due.iter().map(|row| row.slot).collect();
+        keys(client, &self.texts.reset, &[(&key, Type::TEXT_ARRAY), (&slots, Type::TIMESTAMPTZ_ARRAY)]).await
+    }
+
+    /// Frees stale claims. The keys that were.
+    pub async fn release(&self, client: &Client, stale: &[Release]) -> Result<(DbTime, Vec<String>), Error> {
+        let runs = || stale.iter().map(|claim| claim.run.as_ref());
+        let key: Vec<&str> = stale.iter().map(|claim| claim.key.as_str()).collect();
+        let updated_at: Vec<DbTime> = stale.iter().map(|claim| claim.updated_at).collect();
+        let id: Vec<Option<i64>> = runs().map(|run| run.map(|run| run.id.0)).collect();
+        let instance: Vec<Option<&str>> = runs().map(|run| run.map(|run| run.instance.as_str())).collect();
+        let node: Vec<Option<&str>> = runs().map(|run| run.map(|run| run.node.as_str())).collect();
+        let host: Vec<Option<&str>> = runs().map(|run| run.map(|run| run.host.as_str())).collect();
+        let started_at: Vec<Option<DbTime>> = runs().map(|run| run.map(|run| run.started_at)).collect();
+        let silent: Vec<i64> = stale.iter().map(|claim| micros(claim.silent_for)).collect();
+        keys(
+            client,
+            &self.texts.release,
+            &[
+                (&key, Type::TEXT_ARRAY),
+                (&updated_at, Type::TIMESTAMPTZ_ARRAY),
+                (&id, Type::INT8_ARRAY),
+                (&instance, Type::TEXT_ARRAY),
+                (&node, Type::TEXT_ARRAY),
+                (&host, Type::TEXT_ARRAY),
+                (&started_at, Type::TIMESTAMPTZ_ARRAY),
+                (&silent, Type::INT8_ARRAY),
+            ],
+        )
+        .await
+    }
+}
