@@ -207,6 +207,7 @@ impl World {
 
     pub fn check_deeds(&mut self, id: SupervisorId, database: DatabaseId, exchange: &Exchange, deeds: &[Deed]) {
         for deed in deeds {
+            self.trace.count("deed", deed);
             match deed {
                 Deed::Claimed { key, .. } => self.check_order(database, exchange, key),
                 Deed::Closed { id: run, key, closed } => self.check_closed((database, *run), key, closed),
@@ -232,6 +233,7 @@ impl World {
     }
 
     fn check_closed(&mut self, run: RunKey, key: &str, closed: &Closed) {
+        self.trace.count("outcome", &closed.outcome);
         let living = self.hosts.iter().find_map(|host| host.tree_of(run));
         assert!(living.is_none(), "run {} of {key} is closed and lives: {living:?}", run.1);
         let truth = self.truth_of(run);

@@ -210,6 +210,7 @@ impl World {
         let supervisor = &mut self.supervisors[id.0];
         let actions = supervisor.scheduler.handle(supervisor.moment(now), event);
         for notice in self.supervisors[id.0].scheduler.take_notices() {
+            self.trace.count("notice", &notice);
             self.say(|| format!("{} says {notice:?}", id.0));
         }
         for action in actions {
@@ -389,6 +390,7 @@ impl World {
     }
 
     pub fn exit(&mut self, id: SupervisorId, reason: ExitReason) {
+        self.trace.count("exit", &reason);
         self.check_exit(id, reason);
         self.die(id);
     }
