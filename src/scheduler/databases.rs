@@ -74,12 +74,13 @@ pub(super) struct InFlight {
     pub polls: Polls,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) enum Polls {
     #[default]
     Nothing,
     Some,
-    All,
+    /// All that were known when it was sent.
+    All(Arc<[String]>),
 }
 
 impl Database {
@@ -189,7 +190,7 @@ impl Scheduler {
             exchange.poll = Some(Poll { keys: Arc::clone(&database.keys) });
             database.poll_due = None;
             database.look_at.clear();
-            flight.polls = Polls::All;
+            flight.polls = Polls::All(Arc::clone(&database.keys));
         } else if !database.look_at.is_empty() && database.health == Health::Up {
             exchange.poll = Some(Poll { keys: std::mem::take(&mut database.look_at).into_iter().collect() });
             flight.polls = Polls::Some;
