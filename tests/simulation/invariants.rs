@@ -321,7 +321,17 @@ impl World {
             ExitReason::Done | ExitReason::NoDatabase | ExitReason::Refused => {
                 assert_eq!(open, 0, "it exits as {reason:?} with unrecorded ends: {:?}", supervisor.unrecorded);
             }
-            ExitReason::Unrecorded(told) => assert!(told >= open, "{open} ends are unrecorded, {told} are told"),
+            ExitReason::Unrecorded(told) => {
+                assert!(told >= open, "{open} ends are unrecorded, {told} are told");
+                let well = |database: &DatabaseId| {
+                    let store = &self.databases[database.0 as usize];
+                    !store.down && store.locked.is_empty() && store.hindered_at + 15_000_000 < self.now
+                };
+                let quiet = self.plan.odds.late + self.plan.odds.unreachable == 0.0 && !self.healed;
+                let needless = quiet && !open_databases(&supervisor.unrecorded).is_empty();
+                let needless = needless && open_databases(&supervisor.unrecorded).iter().all(well);
+                assert!(!needless, "ends are left unrecorded in databases that answer: {:?}", supervisor.unrecorded);
+            }
         }
     }
 
@@ -344,4 +354,8 @@ impl World {
             }
         }
     }
+}
+
+fn open_databases(runs: &BTreeSet<RunKey>) -> BTreeSet<DatabaseId> {
+    runs.iter().map(|run| run.0).collect()
 }

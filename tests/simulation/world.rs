@@ -176,9 +176,14 @@ impl World {
                     self.examine(id, &unknown);
                 }
             }
-            What::DatabaseBack(database) => self.databases[database.0 as usize].down = false,
+            What::DatabaseBack(database) => {
+                let store = &mut self.databases[database.0 as usize];
+                (store.down, store.hindered_at) = (false, self.now);
+            }
             What::RowUnlocked(database, key) => {
-                self.databases[database.0 as usize].locked.remove(&key);
+                let store = &mut self.databases[database.0 as usize];
+                store.locked.remove(&key);
+                store.hindered_at = self.now;
             }
             What::ForeignDone(database, key, since) => self.foreign_done(database, key, since),
             What::Boot(node) => {
