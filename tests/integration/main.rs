@@ -14,6 +14,9 @@ mod support;
 
 mod kit;
 mod limits;
+mod named;
+mod once;
 mod order;
 mod rounds;
 mod rows;
+mod two_nodes;
