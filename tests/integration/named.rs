@@ -9,6 +9,8 @@ use crate::support::world::signal;
 use nix::sys::signal::Signal;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Output, Stdio};
+use tenantcron::model::TenantName;
+use tenantcron::process::{Places, StateFolder, TenantLock};
 
 fn hourly() -> Configuration {
     Supervisor::builder().set("schedule.every", "1h")
@@ -155,4 +157,20 @@ fn an_unknown_tenant_is_an_error_and_nothing_runs() {
         assert!(said(&output).contains(words), "{name}: {output:?}");
     }
     assert_eq!(supervisor.journal().read().runs.len(), 0);
+}
+
+#[test]
+fn a_lock_held_only_for_a_claim_is_waited_for() {
+    let database = cluster().database();
+    let supervisor = hourly().database(&database).tenants(&["a"]).prepare();
+    assert!(supervisor.command(&["run", "--once"]).status.success());
+    let folder = StateFolder::find(Some(&supervisor.state()), "test", &Places::here()).unwrap().unwrap();
+    let mut lock = TenantLock::try_take(&folder, &TenantName::parse("a").unwrap()).unwrap().expect("a free lock");
+    lock.write_claiming(tenantcron::process::Process::me().unwrap(), &tenantcron::process::host().unwrap()).unwrap();
+    let mut run = spawn(&supervisor, &["a"]);
+    assert_eq!(exit_within(&mut run, secs(3)), None, "it did not wait for the claim to end");
+    assert_eq!(supervisor.journal().read().runs.len(), 1);
+    lock.unlock().unwrap();
+    assert!(exit_within(&mut run, secs(20)).expect("it ends").success());
+    assert_eq!(supervisor.journal().read().ended("a"), 2);
 }
