@@ -19,4 +19,5 @@ mod once;
 mod order;
 mod rounds;
 mod rows;
+mod status;
 mod two_nodes;
