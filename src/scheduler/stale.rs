@@ -82,7 +82,8 @@ impl Scheduler {
     /// with every poll: what could not be released at the alert may be later.
     pub(super) fn release_stale(&mut self, id: TenantId) {
         let Some(tenant) = self.tenants.get(id) else { return };
-        if self.rules.stale_action != StaleAction::Release || !tenant.is_idle() || tenant.releasing || !is_stale(tenant) {
+        if self.rules.stale_action != StaleAction::Release || !tenant.is_idle() || tenant.releasing || !is_stale(tenant)
+        {
             return;
         }
         let Some(now) = self.database_now(tenant.listed.database) else { return };

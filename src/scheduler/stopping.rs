@@ -191,9 +191,7 @@ impl Scheduler {
     /// `run TENANT…`: somebody who is only claiming holds the lock of one that was not refused.
     fn waits_for_a_lock(&self) -> bool {
         self.tenants.iter().any(|(_, tenant)| {
-            tenant.not_before > self.now
-                && matches!(tenant.wait, Some(Wait::LockHeld(_)))
-                && self.is_startable(tenant)
+            tenant.not_before > self.now && matches!(tenant.wait, Some(Wait::LockHeld(_))) && self.is_startable(tenant)
         })
     }
 

@@ -82,12 +82,9 @@ fn it_exits_as_the_worst_child_did() {
         .plan("worse", "exit 7")
         .plan("killed", "trap - TERM EXIT; kill -KILL $$")
         .prepare();
-    for (tenants, code) in [
-        (&["good"][..], 0),
-        (&["good", "bad"], 3),
-        (&["worse", "bad", "good"], 7),
-        (&["killed", "worse"], 128 + 9),
-    ] {
+    for (tenants, code) in
+        [(&["good"][..], 0), (&["good", "bad"], 3), (&["worse", "bad", "good"], 7), (&["killed", "worse"], 128 + 9)]
+    {
         let output = supervisor.command(&[&["run"], tenants].concat());
         assert_eq!(output.status.code(), Some(code), "{tenants:?}: {output:?}");
     }
@@ -151,7 +148,9 @@ fn it_passes_term_and_int_on_and_the_row_is_needed_again() {
 fn an_unknown_tenant_is_an_error_and_nothing_runs() {
     let database = cluster().database();
     let supervisor = hourly().database(&database).tenants(&["a"]).prepare();
-    for (name, words) in [("b", "no tenant of this configuration is named b"), ("../etc", "bad name"), ("x;y", "bad name")] {
+    for (name, words) in
+        [("b", "no tenant of this configuration is named b"), ("../etc", "bad name"), ("x;y", "bad name")]
+    {
         let output = supervisor.command(&["run", "a", name]);
         assert_eq!(output.status.code(), Some(2), "{name}: {output:?}");
         assert!(said(&output).contains(words), "{name}: {output:?}");

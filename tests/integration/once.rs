@@ -31,9 +31,12 @@ fn one_look_creates_rows_makes_due_ones_needed_runs_them_and_ends() {
         .prepare();
     let mut rows = Rows::of(&database);
     rows.run("CREATE TABLE tenantcron_status (key text PRIMARY KEY, value text, updated_at timestamptz)");
-    for (name, value, ago) in
-        [("due", "done", "3 hours"), ("needed", "needed", "2 hours"), ("done", "done", "0"), ("running", "running", "1 minute")]
-    {
+    for (name, value, ago) in [
+        ("due", "done", "3 hours"),
+        ("needed", "needed", "2 hours"),
+        ("done", "done", "0"),
+        ("running", "running", "1 minute"),
+    ] {
         rows.put(name, value, ago);
     }
     let look = supervisor.command(&["run", "--once"]);
@@ -124,7 +127,10 @@ fn a_dry_run_in_an_empty_database_creates_nothing_and_says_what_would_run() {
     let before = tree(supervisor.folder());
     let (output, lines) = dry_run(&supervisor);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(lines, ["a", "b"].map(|name| format!("{name}: create its row as needed, then start it: it has never run")));
+    assert_eq!(
+        lines,
+        ["a", "b"].map(|name| format!("{name}: create its row as needed, then start it: it has never run"))
+    );
     assert_eq!(all_tables(&database), [None, None, None]);
     assert_eq!(tree(supervisor.folder()), before, "it wrote into its folders");
 }

@@ -101,11 +101,8 @@ fn it_tells_that_a_start_is_backing_off() {
     std::fs::copy("/bin/true", &program).unwrap();
     // A program that somebody has open for writing cannot be executed now: ETXTBSY.
     let writer = File::options().append(true).open(&program).unwrap();
-    let mut supervisor = hourly()
-        .set("job.command", vec![program.display().to_string()])
-        .database(&database)
-        .tenants(&["a"])
-        .start();
+    let mut supervisor =
+        hourly().set("job.command", vec![program.display().to_string()]).database(&database).tenants(&["a"]).start();
     let mut rows = Rows::of(&database);
     await_reasons(&supervisor, &[("a", Some("backing off"))]);
     assert_eq!(rows.value("a").as_deref(), Some("needed"));
