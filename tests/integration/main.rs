@@ -15,4 +15,5 @@ mod support;
 mod child_world;
 mod kit;
 mod many_runs;
+mod names;
 mod outcomes;
