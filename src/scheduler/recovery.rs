@@ -44,6 +44,8 @@ impl Scheduler {
                 let notice = Notice::OpenRunInTheWay { tenant: name, run: run.identity.id, node: run.identity.node };
                 self.tell_oddity(tenant, notice);
             }
+        } else if self.stop.is_asked() {
+            // Nothing is taken on by a supervisor that leaves; its successor looks at once.
         } else if run.identity.host == self.rules.identity.host {
             self.actions.push(Action::Examine(Unknown { tenant: name, run }));
         } else if let Some(silence_ends) = self.silence_ends(id, &run) {
@@ -112,9 +114,7 @@ impl Scheduler {
         self.notices.push(notice);
         self.hold_slot(tenant);
         self.databases_mut(database).runs.insert(tenant);
-        if self.stop.signals_children() {
-            self.end_run(tenant, super::run::Why::Shutdown);
-        }
+        self.stop_run(tenant);
         self.touch(tenant);
     }
 }

@@ -38,7 +38,8 @@ impl Scheduler {
     /// The next moment at which staleness is told. A single look tells it too: where all is done from a crontab nobody
     /// else would.
     pub(super) fn stale_at(&self, tenant: &TenantState) -> Option<Moment> {
-        if !matches!(self.rules.mode, Mode::Daemon | Mode::Once) {
+        // A daemon and a single look tell of every row; `run TENANT…` only of what it watches.
+        if !matches!(self.rules.mode, Mode::Daemon | Mode::Once) && tenant.run().is_none() {
             return None;
         }
         let since = running_since(tenant)?;

@@ -184,20 +184,17 @@ impl Supervisor {
     /// Without a log the tenant runs all the same; its output is lost, and that is told.
     fn open_log(&mut self, tenant: &TenantName, run: RunId) -> Option<TenantFile> {
         let path = self.log_path(tenant)?;
-        self.follow.begin(tenant, &path);
-        let opened = TenantFile::open(path, tenant).and_then(|mut log| {
-            if let Err(error) = log.start_line(run) {
-                self.alert_hourly(&format!("log {tenant}"), &format!("{error}; output may be lost"));
+        match TenantFile::open(path, tenant) {
+            Ok(mut log) => {
+                self.follow.begin(tenant, log.path());
+                if let Err(error) = log.start_line(run) {
+                    self.alert_hourly(&format!("log {tenant}"), &format!("{error}; output may be lost"));
+                }
+                Some(log)
             }
-            Ok(log)
-        });
-        match opened {
-            Ok(log) => Some(log),
             Err(error) => {
-                self.alert_hourly(
-                    &format!("log {tenant}"),
-                    &format!("{error}; it runs all the same, its output is lost"),
-                );
+                let text = format!("{error}; it runs all the same, its output is lost");
+                self.alert_hourly(&format!("log {tenant}"), &text);
                 None
             }
         }

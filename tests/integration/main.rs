@@ -14,6 +14,13 @@ mod support;
 
 mod child_world;
 mod kit;
+mod life;
+mod limits;
+mod logging;
 mod many_runs;
 mod names;
+mod order;
 mod outcomes;
+mod rounds;
+mod rows;
+mod stale;
