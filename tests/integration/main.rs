@@ -23,4 +23,6 @@ mod order;
 mod outcomes;
 mod rounds;
 mod rows;
+mod shutdown;
+mod spawn_failure;
 mod stale;
