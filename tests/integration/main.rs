@@ -21,6 +21,7 @@ mod many_runs;
 mod names;
 mod order;
 mod outcomes;
+mod recovery;
 mod rounds;
 mod rows;
 mod shutdown;
