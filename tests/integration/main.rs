@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod config;
 mod kit;
 mod life;
 mod logging;
