@@ -60,7 +60,9 @@ level = \"info\"
         "15: database.connections: 0 is outside",
         "16: logs: unknown section; did you mean log?",
     ];
-    for verb in [&["config"][..], &["run"], &["run", "--once"], &["run", "a"], &["status"], &["migrate"], &["request", "--all"]] {
+    for verb in
+        [&["config"][..], &["run"], &["run", "--once"], &["run", "a"], &["status"], &["migrate"], &["request", "--all"]]
+    {
         let (code, stdout, stderr) = words(&supervisor.command(verb));
         assert_eq!((code, stdout.as_str()), (Some(78), ""), "{verb:?}: {stderr}");
         for mistake in mistakes {
@@ -126,7 +128,8 @@ fn later_layers_win_and_config_says_where_each_value_came_from() {
 
 #[test]
 fn mistakes_in_drop_ins_environment_and_command_line_are_told_together_with_the_files() {
-    let supervisor = nowhere().set("job.nice", 20).env("TENANTCRON_WOKERS", "3").env("TENANTCRON_LOG_LEVEL", "loud").prepare();
+    let supervisor =
+        nowhere().set("job.nice", 20).env("TENANTCRON_WOKERS", "3").env("TENANTCRON_LOG_LEVEL", "loud").prepare();
     let folder = supervisor.folder().join("test.d");
     std::fs::create_dir(&folder).unwrap();
     let drop_in = folder.join("a.toml");
@@ -136,7 +139,8 @@ fn mistakes_in_drop_ins_environment_and_command_line_are_told_together_with_the_
     for told in [
         format!("{}:", supervisor.config_path().display()),
         format!("{}:2: schedule.every: ", drop_in.display()),
-        "environment TENANTCRON_WOKERS: matches no key of the configuration; did you mean TENANTCRON_WORKERS?".to_owned(),
+        "environment TENANTCRON_WOKERS: matches no key of the configuration; did you mean TENANTCRON_WORKERS?"
+            .to_owned(),
         "environment TENANTCRON_LOG_LEVEL: log.level: \"loud\" is not one of".to_owned(),
         "command line: node: bad name \"a b\"".to_owned(),
     ] {
@@ -177,7 +181,10 @@ fn what_config_shows_is_a_configuration_that_means_the_same() {
         .prepare();
     let (_, shown, _) = words(&supervisor.command(&["config"]));
     let values = |text: &str| -> Vec<String> {
-        text.lines().filter(|line| line.contains(" = ")).map(|line| line.rsplit_once(" # ").unwrap().0.trim().to_owned()).collect()
+        text.lines()
+            .filter(|line| line.contains(" = "))
+            .map(|line| line.rsplit_once(" # ").unwrap().0.trim().to_owned())
+            .collect()
     };
     let again = supervisor.folder().join("again.toml");
     let settings: Vec<&str> = shown.lines().take_while(|line| !line.contains(" workers on this host")).collect();

@@ -17,3 +17,5 @@ mod kit;
 mod life;
 mod logging;
 mod stale;
+mod standby;
+mod state_folder;
