@@ -13,6 +13,7 @@
 mod support;
 
 mod config;
+mod documents;
 mod kit;
 mod life;
 mod logging;
