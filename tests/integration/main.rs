@@ -13,6 +13,8 @@
 mod support;
 
 mod child_world;
+mod config;
+mod documents;
 mod kit;
 mod life;
 mod limits;
@@ -32,5 +34,7 @@ mod shutdown;
 mod sources;
 mod spawn_failure;
 mod stale;
+mod standby;
+mod state_folder;
 mod status;
 mod two_nodes;
