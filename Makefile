@@ -31,7 +31,7 @@ check: ## format and lints
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 bench: deps ## whole rounds beside xargs -P, and more
-	$(CARGO) bench --locked
+	TC_TEST_BASE=$${TMPDIR:-/tmp} $(CARGO) bench --locked --bench rounds
 
 deps: ## what the suite needs beyond cargo: installed by root, else told
 	@tests/support/deps.sh all

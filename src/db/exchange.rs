@@ -1,4 +1,4 @@
-//! One exchange on one session: every part in one transaction, sent in one flight, in the order finish,
+//! One exchange on one session: every part in one transaction, sent in one flight, in the order finish, undo,
 //! release, refresh, reset, claim, poll. Traps: COMMIT of an aborted transaction answers Ok, so every
 //! statement's own answer is looked at; what follows the commit (odd ends, rows to create) must not make
 //! a committed exchange look failed.
@@ -46,18 +46,19 @@ type Flown = (Reply, Vec<Option<Finished>>, Option<Read>);
 
 async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Result<Flown, Failure> {
     let Ground { client, statements, look, .. } = ground;
-    let Exchange { release, refresh, reset, claim, poll, .. } = exchange;
+    let Exchange { undo, release, refresh, reset, claim, poll, .. } = exchange;
     let guarded = claim.as_ref().is_some_and(crate::model::Claim::is_limited);
-    let lists = [ends.is_empty(), release.is_empty(), refresh.is_empty(), reset.is_empty()];
+    let lists = [ends.is_empty(), undo.is_empty(), release.is_empty(), refresh.is_empty(), reset.is_empty()];
     let parts =
         lists.iter().filter(|empty| !**empty).count() + usize::from(claim.is_some()) + usize::from(poll.is_some());
     let together = parts > 1 || guarded;
 
     // first polled in this order, hence sent in this order
-    let (begun, finished, released, refreshed, reset, guard, claimed, read, committed) = tokio::join!(
+    let (begun, finished, undone, released, refreshed, reset, guard, claimed, read, committed) = tokio::join!(
         biased;
         when(together, statements.begin(client)),
         when(!ends.is_empty(), statements.finish(client, ends)),
+        when(!undo.is_empty(), statements.undo(client, undo)),
         when(!release.is_empty(), statements.release(client, release)),
         when(!refresh.is_empty(), statements.refresh(client, refresh)),
         when(!reset.is_empty(), statements.reset(client, reset)),
@@ -70,6 +71,7 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
     let mut wrong = Vec::new();
     let mut now = None;
     let finished = take(finished, &mut wrong);
+    let undone = take(undone, &mut wrong);
     let released = take(released, &mut wrong);
     let refreshed = take(refreshed, &mut wrong);
     let reset = take(reset, &mut wrong);
@@ -86,8 +88,8 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
     committed?;
     let first = named(finished, &mut now);
     let reply = Reply {
-        undone: Vec::new(),
         finished: Vec::new(),
+        undone: named(undone, &mut now),
         released: named(released, &mut now),
         refreshed: named(refreshed, &mut now),
         reset: named(reset, &mut now),

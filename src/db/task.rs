@@ -131,6 +131,7 @@ impl Ask {
 /// True if the exchange changes anything beside creating rows that are missing.
 pub(crate) fn writes(exchange: &Exchange) -> bool {
     !(exchange.finish.is_empty()
+        && exchange.undo.is_empty()
         && exchange.release.is_empty()
         && exchange.refresh.is_empty()
         && exchange.reset.is_empty()

@@ -145,6 +145,11 @@ impl Log {
         self.lock().as_ref().is_some_and(|inner| inner.backlog.owes())
     }
 
+    /// True if messages go to standard error now.
+    pub fn is_on_stderr(&self) -> bool {
+        self.lock().as_ref().is_some_and(|inner| matches!(inner.way, Way::Stderr(_)))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Inner>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,7 +198,8 @@ impl Inner {
     }
 }
 
-/// True for our own messages; a library's are shown at debug level only, they are not written for administrators.
+/// True for our own messages; a library's are shown at trace level only: they are not written for administrators, and at
+/// debug level they would drown the core's events.
 fn is_ours(target: &str) -> bool {
     target == ALERT || target.strip_prefix("tenantcron").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
@@ -201,7 +207,7 @@ fn is_ours(target: &str) -> bool {
 impl log::Log for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let level = self.level.load(Relaxed);
-        metadata.level() as usize <= level && (level >= LevelFilter::Debug as usize || is_ours(metadata.target()))
+        metadata.level() as usize <= level && (level >= LevelFilter::Trace as usize || is_ours(metadata.target()))
     }
 
     fn log(&self, record: &Record<'_>) {

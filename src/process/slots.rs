@@ -6,7 +6,7 @@
 use super::locks::{self, Held, LockError};
 use super::state_folder::StateFolder;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The slots of one node.
 #[derive(Debug, Clone)]
@@ -55,10 +55,20 @@ impl Slots {
     /// # Errors
     /// [`LockError`] if the folder or a file cannot be read.
     pub fn held_by_anyone(&self) -> Result<u32, LockError> {
+        self.held_above(0)
+    }
+
+    /// The same for those with numbers above `workers` alone.
+    ///
+    /// # Errors
+    /// [`LockError`] if the folder or a file cannot be read.
+    pub fn held_above(&self, workers: u32) -> Result<u32, LockError> {
         let mut held = 0;
         for entry in std::fs::read_dir(&self.folder).map_err(LockError::at(&self.folder))? {
             let path = entry.map_err(LockError::at(&self.folder))?.path();
-            if self.is_slot(&path) && locks::try_once(&path).map_err(LockError::at(&path))? == Held::Held {
+            if self.number(&path).is_some_and(|number| number > workers)
+                && locks::try_once(&path).map_err(LockError::at(&path))? == Held::Held
+            {
                 held += 1;
             }
         }
@@ -66,10 +76,14 @@ impl Slots {
     }
 
     /// True for `<folder>/slot.<node>.<number>`.
-    pub(super) fn is_slot(&self, path: &std::path::Path) -> bool {
-        let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(&self.prefix));
-        path.parent() == Some(&self.folder)
-            && number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
+    pub(super) fn is_slot(&self, path: &Path) -> bool {
+        self.number(path).is_some()
+    }
+
+    fn number(&self, path: &Path) -> Option<u32> {
+        let digits = path.file_name()?.to_str()?.strip_prefix(&self.prefix)?;
+        let plain = path.parent() == Some(&self.folder) && digits.bytes().all(|digit| digit.is_ascii_digit());
+        digits.parse().ok().filter(|_| plain)
     }
 }
 

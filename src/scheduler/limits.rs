@@ -45,6 +45,12 @@ pub(super) struct Locking {
     slots: u32,
 }
 
+impl Locking {
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+}
+
 /// What is picked for one database.
 #[derive(Debug, Default, Clone, Copy)]
 struct Share {
@@ -93,8 +99,15 @@ impl Scheduler {
         self.rules.workers.saturating_sub(self.counts.slots_held + self.counts.slots_offered)
     }
 
+    /// Somebody could be offered to a claim now.
+    pub(super) fn can_start_some(&self) -> bool {
+        self.may_start() && !self.pick().is_empty()
+    }
+
     fn pick(&self) -> Vec<TenantId> {
         let mut budget = self.free_slots();
+        // `run TENANT…` asks neither for slots nor for limits.
+        let limited = self.rules.mode.uses_slots();
         let mut shares: BTreeMap<DatabaseId, Share> = BTreeMap::new();
         let mut in_group: HashMap<&str, u32> = HashMap::new();
         let mut picks = Vec::new();
@@ -118,12 +131,13 @@ impl Scheduler {
             if let Some(group) = tenant.listed.tenant.group.as_deref() {
                 let running = self.counts.groups.get(group).copied().unwrap_or(0);
                 let picked = in_group.entry(group).or_default();
-                if self.rules.group_limit > 0 && running + *picked >= self.rules.group_limit {
+                if limited && self.rules.group_limit > 0 && running + *picked >= self.rules.group_limit {
                     continue;
                 }
                 *picked += 1;
             }
-            if self.rules.cluster_limit > 0
+            if limited
+                && self.rules.cluster_limit > 0
                 && self.counts.cluster + u32::try_from(picks.len()).unwrap_or(u32::MAX) >= self.rules.cluster_limit
             {
                 break;
@@ -142,17 +156,21 @@ impl Scheduler {
         self.rules.shared && shares.values().any(|share| share.offers < share.slots * 2)
     }
 
-    /// The shell has taken what it could: put it into claims, give back the rest.
+    /// The shell has taken what it could: put it into claims, give back the rest. A stop that was asked
+    /// meanwhile, or a tenant that vanished, makes no claim.
     pub(super) fn locked(&mut self, won: &[TenantName], held: &[(TenantName, Option<i32>)], slots: u32) {
         let Some(Locking { picks, slots: asked }) = self.locking.take() else { return };
-        self.counts.slots_offered = self.counts.slots_offered.saturating_sub(asked.saturating_sub(slots));
+        let slots = slots.min(asked);
+        self.counts.slots_offered = self.counts.slots_offered.saturating_sub(asked - slots);
         let takes_slots = self.rules.mode.uses_slots();
+        let open = self.may_start();
         let mut left = slots;
         let mut unlock = Vec::new();
         for id in picks {
             let Some(tenant) = self.tenants.get_mut(id) else { continue };
             let database = tenant.listed.database;
             let name = tenant.name().clone();
+            let present = tenant.present;
             if let Some((_, pid)) = held.iter().find(|(other, _)| *other == name) {
                 tenant.stage = Stage::Idle;
                 tenant.not_before = self.now + LOCK_RETRY;
@@ -161,7 +179,7 @@ impl Scheduler {
             } else if won.contains(&name) {
                 let claim = &mut self.databases_mut(database).claim;
                 let room = !takes_slots || left > 0;
-                if room || claim.offers.len() < claim.limit as usize * 2 {
+                if open && present && (room || claim.offers.len() < claim.limit as usize * 2) {
                     if room {
                         claim.limit += 1;
                         left = left.saturating_sub(1);
@@ -172,7 +190,11 @@ impl Scheduler {
                     unlock.push(name);
                 }
             } else {
-                tenant_idle(self, id);
+                tenant.stage = Stage::Idle;
+                if left > 0 {
+                    // There was a slot for it, and its lock was neither won nor held: not again at once.
+                    tenant.not_before = self.now + LOCK_RETRY;
+                }
             }
             self.databases_mut(database).awaiting_locks = false;
             self.dirty.insert(database);

@@ -61,8 +61,7 @@ impl Scheduler {
                 return id;
             }
             changed.insert(known.listed.database);
-            self.unfile(id);
-            self.tenants.remove(id);
+            self.forget(id);
         }
         changed.insert(listed.database);
         self.databases_mut(listed.database);
@@ -74,10 +73,20 @@ impl Scheduler {
         changed.insert(tenant.listed.database);
         tenant.present = false;
         if tenant.is_idle() {
-            self.unfile(id);
-            self.tenants.remove(id);
+            self.forget(id);
         } else {
             self.touch(id);
+        }
+    }
+
+    /// It leaves the shelf, and its place may go to another: nothing may be left that speaks of the place.
+    fn forget(&mut self, id: TenantId) {
+        self.unfile(id);
+        let Some(tenant) = self.tenants.remove(id) else { return };
+        let database = self.databases_mut(tenant.listed.database);
+        database.resets.retain(|other| *other != id);
+        if let Some(flight) = &mut database.in_flight {
+            flight.resets.retain(|other| *other != id);
         }
     }
 

@@ -30,6 +30,7 @@ impl Scheduler {
     }
 
     fn open_run_seen(&mut self, id: DatabaseId, tenant: TenantId, run: OpenRun) {
+        let ours = self.is_ours(&run);
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         if matches!(state.stage, Stage::Run(_)) {
             return;
@@ -37,14 +38,14 @@ impl Scheduler {
         let name = state.name().clone();
         let needed = state.value() == Some(&RowValue::Needed);
         state.other = Some(run.clone());
-        let ours =
-            run.identity.instance == self.rules.identity.instance && run.identity.node == self.rules.identity.node;
         if !ours || matches!(self.rules.mode, Mode::Named { .. } | Mode::DryRun) {
             self.refuse(tenant, "it is running");
             if needed {
                 let notice = Notice::OpenRunInTheWay { tenant: name, run: run.identity.id, node: run.identity.node };
                 self.tell_oddity(tenant, notice);
             }
+        } else if self.stop.is_asked() {
+            // Nothing is taken on by a supervisor that leaves; its successor looks at once.
         } else if run.identity.host == self.rules.identity.host {
             self.actions.push(Action::Examine(Unknown { tenant: name, run }));
         } else if let Some(silence_ends) = self.silence_ends(id, &run) {
@@ -57,18 +58,29 @@ impl Scheduler {
         }
     }
 
+    /// Of this instance and node, on whatever host.
+    pub(super) fn is_ours(&self, run: &OpenRun) -> bool {
+        run.identity.instance == self.rules.identity.instance && run.identity.node == self.rules.identity.node
+    }
+
     fn silence_ends(&self, id: DatabaseId, run: &OpenRun) -> Option<Moment> {
         self.moment_of(id, run.alive_at + REBOOT_SILENCE)
     }
 
     pub(super) fn examined(&mut self, name: &TenantName, number: RunId, verdict: Verdict) {
         let Some(tenant) = self.tenants.by_name(name) else { return };
+        let ours = self.tenants.get(tenant).and_then(|state| state.other.as_ref()).is_some_and(|run| self.is_ours(run));
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         if !state.is_idle() || state.other.as_ref().is_none_or(|run| run.identity.id != number) {
             return;
         }
         match verdict {
             Verdict::Supervised | Verdict::Undecided => {}
+            // Of another node on this host, and examined because it is stale.
+            Verdict::Dead if !ours => {
+                let run = state.other.clone();
+                self.release(tenant, run);
+            }
             Verdict::Dead => {
                 if let Some(run) = state.other.take() {
                     self.lose_run(tenant, run.identity, run.group);
@@ -102,9 +114,7 @@ impl Scheduler {
         self.notices.push(notice);
         self.hold_slot(tenant);
         self.databases_mut(database).runs.insert(tenant);
-        if self.stop.signals_children() {
-            self.end_run(tenant, super::run::Why::Shutdown);
-        }
+        self.stop_run(tenant);
         self.touch(tenant);
     }
 }

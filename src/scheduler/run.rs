@@ -199,22 +199,38 @@ impl Scheduler {
             row.updated_at = started_at;
         }
         tenant.stage = Stage::Run(Box::new(run));
+        tenant.stale_told = None;
         if matches!(self.rules.mode, Mode::Named { .. }) {
             self.tried.insert(id);
         }
         self.hold_slot(id);
         self.databases_mut(database).runs.insert(id);
-        if self.stop.is_asked() {
-            // Nothing starts after a stop was asked: the claim is given back as a stopped run without a process.
-            self.close_run(id, RecordAs::Finish(Outcome::Stopped, Becomes::Needed));
-        } else if let Some(tenant) = self.tenants.get(id) {
+        let Some(tenant) = self.tenants.get(id) else { return };
+        if self.stop.is_asked() || !tenant.present {
+            self.give_back(id);
+        } else {
             self.actions.push(Action::Start { tenant: tenant.name().clone(), run: claimed.id, started_at });
         }
         self.touch(id);
     }
 
+    /// A claim that came too late: nothing starts after a stop was asked, or of a tenant that has vanished. It
+    /// never had a process, so no run is left of it, and lock and slot go back as those of an offer do.
+    fn give_back(&mut self, id: TenantId) {
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        let name = tenant.name().clone();
+        let Some(run) = tenant.run_mut() else { return };
+        run.phase = Phase::Ended;
+        run.verdict = Some(RecordAs::Undo);
+        let (database, slots) = (run.database, u32::from(run.slot));
+        self.free_slot(id);
+        self.actions.push(Action::Unlock { tenants: vec![name], slots });
+        let database = self.databases_mut(database);
+        database.runs.remove(&id);
+        database.to_record.push(id);
+    }
+
     pub(super) fn started(&mut self, name: &TenantName, pid: i32, pid_start: i64) {
-        let stopping = self.stop.signals_children();
         let Some((id, run)) = self.live_run(name) else { return };
         if run.phase != Phase::Starting {
             return;
@@ -227,9 +243,7 @@ impl Scheduler {
             tenant.wait = None;
         }
         self.notices.push(Notice::Started { tenant: name.clone(), run: number, pid });
-        if stopping {
-            self.end_run(id, Why::Shutdown);
-        }
+        self.stop_run(id);
         self.touch(id);
     }
 
@@ -246,6 +260,9 @@ impl Scheduler {
                 self.close_run_saying(id, RecordAs::Finish(Outcome::Failed, Becomes::Done), text);
             }
             NotStarted::NoResources { text } => {
+                if matches!(self.rules.mode, Mode::Named { .. }) {
+                    self.refused.insert(id);
+                }
                 let retry = self.back_off(id);
                 self.notices.push(Notice::SpawnFailed { tenant: name.clone(), text, retry_in: retry.since(now) });
                 self.close_run(id, RecordAs::Undo);
@@ -386,6 +403,7 @@ impl Scheduler {
         };
         let database = run.database;
         tenant.stage = Stage::Idle;
+        tenant.stale_told = None;
         tenant.other = None;
         tenant.row = match (tenant.row.take(), row) {
             (Some(known), Some(updated_at)) => Some(Row { value, updated_at, ..known }),

@@ -1,34 +1,49 @@
 //! Rows that run too long: told again and again, ended by their owner or released where the operator chose so.
 //! The row of a living process of ours is never released.
 
+use super::action::Action;
+use super::event::Unknown;
 use super::notice::Notice;
 use super::rules::{Mode, StaleAction};
 use super::run::Why;
 use super::state::Scheduler;
-use super::tenant::{Stage, TenantId, TenantState};
-use crate::model::{DatabaseId, DbTime, Moment, Release, RowValue};
+use super::tenant::{Stage, StaleTold, TenantId, TenantState};
+use crate::model::{DatabaseId, DbTime, Moment, OpenRun, Release, RowValue};
 use std::time::Duration;
 
-impl Scheduler {
-    /// Since when the tenant runs by anybody's account.
-    fn running_since(tenant: &TenantState) -> Option<DbTime> {
-        match &tenant.stage {
-            Stage::Run(run) => run.lives().then_some(run.identity.started_at),
-            Stage::Offered => None,
-            Stage::Idle => {
-                let row = tenant.row.as_ref().filter(|row| row.value == RowValue::Running)?;
-                Some(row.updated_at)
-            }
+/// Since when the tenant runs by anybody's account.
+fn running_since(tenant: &TenantState) -> Option<DbTime> {
+    match &tenant.stage {
+        Stage::Run(run) => run.lives().then_some(run.identity.started_at),
+        Stage::Offered => None,
+        Stage::Idle => {
+            let row = tenant.row.as_ref().filter(|row| row.value == RowValue::Running)?;
+            Some(row.updated_at)
         }
     }
+}
 
-    /// The next moment at which staleness is told.
+/// When the claim that stands now was told to be stale, if it was.
+fn told(tenant: &TenantState) -> Option<Moment> {
+    let since = running_since(tenant)?;
+    tenant.stale_told.filter(|told| told.since == since).map(|told| told.at)
+}
+
+/// It runs, and was told to be stale.
+pub(super) fn is_stale(tenant: &TenantState) -> bool {
+    told(tenant).is_some()
+}
+
+impl Scheduler {
+    /// The next moment at which staleness is told. A single look tells it too: where all is done from a crontab nobody
+    /// else would.
     pub(super) fn stale_at(&self, tenant: &TenantState) -> Option<Moment> {
-        if self.rules.mode != Mode::Daemon {
+        // A daemon and a single look tell of every row; `run TENANT…` only of what it watches.
+        if !matches!(self.rules.mode, Mode::Daemon | Mode::Once) && tenant.run().is_none() {
             return None;
         }
-        let since = Self::running_since(tenant)?;
-        match tenant.stale_told {
+        let since = running_since(tenant)?;
+        match told(tenant) {
             Some(told) => Some(told + self.rules.stale_repeat.max(Duration::from_secs(1))),
             None => self.moment_of(tenant.listed.database, since + self.rules.stale_after),
         }
@@ -40,46 +55,59 @@ impl Scheduler {
             return;
         }
         let database = tenant.listed.database;
-        let (Some(since), Some(now)) = (Self::running_since(tenant), self.database_now(database)) else { return };
+        let (Some(since), Some(now)) = (running_since(tenant), self.database_now(database)) else { return };
         let own = tenant.run().is_some();
         let node = match (tenant.run(), &tenant.other) {
             (Some(run), _) => Some(run.identity.node.clone()),
             (None, Some(other)) => Some(other.identity.node.clone()),
             (None, None) => None,
         };
-        let pid =
-            tenant.run().and_then(|run| run.pid.map(|(pid, _)| pid)).or(tenant.other.as_ref().and_then(|run| run.pid));
+        let pid = match (tenant.run(), &tenant.other) {
+            (Some(run), _) => run.pid.map(|(pid, _)| pid),
+            (None, other) => other.as_ref().and_then(|run| run.pid),
+        };
         self.notices.push(Notice::Stale { tenant: tenant.name().clone(), node, pid, since, age: now.since(since) });
+        let at = self.now;
         if let Some(tenant) = self.tenants.get_mut(id) {
-            tenant.stale_told = Some(self.now);
+            tenant.stale_told = Some(StaleTold { since, at });
         }
         match self.rules.stale_action {
-            StaleAction::Alert => {}
             StaleAction::Kill if own => self.end_run(id, Why::Stale),
-            StaleAction::Kill => {}
-            StaleAction::Release if own => {}
-            StaleAction::Release => self.release(id, now),
+            StaleAction::Release => self.release_stale(id),
+            StaleAction::Alert | StaleAction::Kill => {}
         }
     }
 
-    /// Another program's claim, or another node's run that is silent as long, returns to needed.
-    fn release(&mut self, id: TenantId, now: DbTime) {
-        let silent_for = self.rules.stale_after;
-        let node = self.rules.identity.node.clone();
-        let Some(tenant) = self.tenants.get_mut(id) else { return };
-        let Some(row) = &tenant.row else { return };
-        let run = match &tenant.other {
-            // Of this node: its end is proved by the kernel or not at all.
-            Some(run) if run.identity.node == node => return,
-            Some(run) if now.since(run.alive_at) < silent_for => return,
-            Some(run) => Some(run.identity.clone()),
-            None => None,
-        };
-        if tenant.releasing {
+    /// A stale claim of another program, or of another node that is silent as long, returns to needed. Looked at again
+    /// with every poll: what could not be released at the alert may be later.
+    pub(super) fn release_stale(&mut self, id: TenantId) {
+        let Some(tenant) = self.tenants.get(id) else { return };
+        if self.rules.stale_action != StaleAction::Release || !tenant.is_idle() || tenant.releasing || !is_stale(tenant)
+        {
             return;
         }
-        tenant.releasing = true;
+        let Some(now) = self.database_now(tenant.listed.database) else { return };
+        match &tenant.other {
+            // Of this node: its end is proved by the kernel or not at all.
+            Some(run) if self.is_ours(run) => {}
+            Some(run) if now.since(run.alive_at) < self.rules.stale_after => {}
+            // Another node on this very host, whose process the kernel may know.
+            Some(run) if run.identity.host == self.rules.identity.host => {
+                let unknown = Unknown { tenant: tenant.name().clone(), run: run.clone() };
+                self.actions.push(Action::Examine(unknown));
+            }
+            other => self.release(id, other.clone()),
+        }
+    }
+
+    /// Asks for it; the statement looks once more whether all is as it was.
+    pub(super) fn release(&mut self, id: TenantId, run: Option<OpenRun>) {
+        let silent_for = self.rules.stale_after;
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        let Some(row) = &tenant.row else { return };
+        let run = run.map(|run| run.identity);
         let release = Release { key: tenant.listed.key.clone(), updated_at: row.updated_at, run, silent_for };
+        tenant.releasing = true;
         let database = tenant.listed.database;
         self.databases_mut(database).releases.push(release);
     }

@@ -26,6 +26,10 @@ impl Stop {
     pub fn signals_children(self) -> bool {
         matches!(self, Self::Stopping | Self::Killing)
     }
+
+    pub fn kills_children(self) -> bool {
+        self == Self::Killing
+    }
 }
 
 impl Scheduler {
@@ -61,6 +65,16 @@ impl Scheduler {
                     self.kill_run(id);
                 }
             }
+        }
+    }
+
+    /// A child that came to be while a stop was under way ends as the others do.
+    pub(super) fn stop_run(&mut self, id: TenantId) {
+        if self.stop.signals_children() {
+            self.end_run(id, Why::Shutdown);
+        }
+        if self.stop.kills_children() {
+            self.kill_run(id);
         }
     }
 
@@ -111,7 +125,7 @@ impl Scheduler {
     /// All ends recorded, or patience is at its end.
     fn leave_stopped(&mut self) -> Option<ExitReason> {
         let unrecorded = self.unrecorded();
-        if unrecorded == 0 && !self.talking() {
+        if unrecorded == 0 && !self.awaits_claims() {
             return Some(ExitReason::Done);
         }
         let by = self.record_deadline();
@@ -122,6 +136,12 @@ impl Scheduler {
         let by = *self.record_by.get_or_insert(self.now + RECORD_PATIENCE);
         self.timers.insert((by, Timer::Leave));
         by
+    }
+
+    /// A claim is under way: what it wins must be given back. Mere looks are not waited for, their database may hang.
+    fn awaits_claims(&self) -> bool {
+        let claims = |flight: &super::databases::InFlight| !flight.claim.offers.is_empty();
+        self.locking.is_some() || self.databases.iter().any(|database| database.in_flight.as_ref().is_some_and(claims))
     }
 
     fn talking(&self) -> bool {
@@ -137,7 +157,7 @@ impl Scheduler {
             return (self.record_deadline() <= self.now).then_some(ExitReason::Unrecorded(unrecorded));
         }
         let slots_taken = self.slots_blocked_until > self.now;
-        if self.talking() || (!self.queue.is_empty() && !slots_taken) {
+        if self.talking() || (!slots_taken && self.can_start_some()) {
             return None;
         }
         self.none_answered().or(Some(ExitReason::Done))
@@ -151,7 +171,7 @@ impl Scheduler {
         if unrecorded > 0 {
             return (self.record_deadline() <= self.now).then_some(ExitReason::Unrecorded(unrecorded));
         }
-        if self.talking() || !self.queue.is_empty() {
+        if self.talking() || self.can_start_some() {
             return None;
         }
         for id in self.tenants.ids().collect::<Vec<_>>() {

@@ -35,8 +35,8 @@ pub(super) struct TenantState {
     pub startable_since: Option<DbTime>,
     /// The slot for which lateness was told.
     pub late_told: Option<DbTime>,
-    /// When staleness was told last.
-    pub stale_told: Option<Moment>,
+    /// Staleness that was told, of this claim or of an earlier one.
+    pub stale_told: Option<StaleTold>,
     /// When an oddity of its row was told last.
     pub oddity_told: Option<Moment>,
     /// Where it is filed now.
@@ -58,6 +58,15 @@ impl Row {
     pub fn requested(&self) -> bool {
         self.requested_at.is_some_and(|at| at > self.updated_at)
     }
+}
+
+/// An alert that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StaleTold {
+    /// The claim that it was about, by its time: a later one is judged anew.
+    pub since: DbTime,
+    /// When it was given last.
+    pub at: Moment,
 }
 
 /// Where a tenant stands between two runs, and in one.
@@ -87,8 +96,12 @@ pub(super) struct Filed {
     pub timer: Option<Moment>,
     pub due: bool,
     pub busy: bool,
-    pub counted: bool,
+    pub counted: Option<Counted>,
 }
+
+/// Running, for the limits: of this group.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Counted(pub Option<String>);
 
 impl TenantState {
     pub fn new(listed: Listed) -> Self {

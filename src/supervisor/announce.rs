@@ -128,12 +128,11 @@ fn join(head: &str, detail: &str, tail: &str) -> String {
     [head, detail, tail].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// A duration for people: milliseconds below a minute's precision are dropped.
+/// A duration for people: `53ms`, `3.1s`, `28s`, `3m 2s`.
 pub fn short(time: Duration) -> String {
-    let rounded = if time.as_secs() >= 10 {
-        Duration::from_secs(time.as_secs())
-    } else {
-        Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(0))
-    };
-    format_duration(rounded).to_string()
+    match time.as_millis() {
+        millis @ 0..1_000 => format!("{millis}ms"),
+        1_000..10_000 => format!("{:.1}s", time.as_secs_f64()),
+        _ => format_duration(Duration::from_secs(time.as_secs())).to_string(),
+    }
 }

@@ -17,7 +17,7 @@ use crate::process::{
     self, ChildEnvironment, Holder, Places, Process, Signals, SlotLock, Slots, Spawner, StateFolder, SupervisorLock,
     TenantLock, Title, Waker,
 };
-use crate::scheduler::{Event, ExitReason, Mode, Scheduler};
+use crate::scheduler::{Action, Event, ExitReason, Mode, Scheduler};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
@@ -85,6 +85,8 @@ pub struct Supervisor {
     /// Locks of tenants that are offered.
     pub(super) locks: HashMap<TenantName, TenantLock>,
     pub(super) runs: Runs,
+    /// Daemons that still hold a tenant's lock file and were named.
+    pub(super) left_behind: HashMap<TenantName, Vec<Process>>,
     pub(super) spawner: Spawner,
     pub(super) environment: ChildEnvironment,
     pub(super) own_environment: Vec<(OsString, OsString)>,
@@ -178,8 +180,10 @@ impl Supervisor {
             }
         };
         let watchdog_due = notifier.as_ref().and_then(Notifier::watchdog_interval).map(|_| Moment::default());
+        let rules = start::rules(&config, identity.clone(), purpose.mode, workers, seed);
+        log::debug!("core begins with {rules:?}");
         Ok(Self {
-            core: Scheduler::new(start::rules(&config, identity.clone(), purpose.mode, workers, seed)),
+            core: Scheduler::new(rules),
             clock,
             mode: purpose.mode,
             request,
@@ -193,6 +197,7 @@ impl Supervisor {
             slots: Vec::new(),
             locks: HashMap::new(),
             runs: Runs::default(),
+            left_behind: HashMap::new(),
             spawner: Spawner::new().map_err(host("spawning"))?,
             environment,
             own_environment: given.environment,
@@ -258,7 +263,7 @@ impl Supervisor {
         }
         while !self.events.is_empty() && self.leaving.is_none() {
             let events = std::mem::take(&mut self.events);
-            for action in self.core.handle_all(self.clock.now(), events) {
+            for action in self.decide(events) {
                 self.perform(action);
             }
             self.announce();
@@ -271,6 +276,23 @@ impl Supervisor {
         self.follow.copy();
         self.gather(&ready);
         Ok(())
+    }
+
+    /// The core decides. At debug level each event is told with its actions, so that a report from the field can be
+    /// replayed; a tick for which the core had nothing due says nothing.
+    fn decide(&mut self, events: VecDeque<Event>) -> Vec<Action> {
+        let now = self.clock.now();
+        let told = log::log_enabled!(log::Level::Debug).then(|| {
+            let due = self.core.next_deadline().is_some_and(|at| at <= now);
+            (due || events.iter().any(|event| *event != Event::Tick), format!("{events:?}"))
+        });
+        let actions = self.core.handle_all(now, events);
+        if let Some((due, events)) = told
+            && (due || !actions.is_empty())
+        {
+            log::debug!("core at {}us: {events} -> {actions:?}", now.0);
+        }
+        actions
     }
 
     fn announce(&mut self) {

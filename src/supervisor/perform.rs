@@ -29,11 +29,9 @@ impl Supervisor {
     }
 
     fn lock(&mut self, tenants: Vec<TenantName>, slots: u32) {
-        if slots > 0 {
-            self.take_slots(slots);
-            if self.slots.is_empty() {
-                return self.events.push_back(Event::Locked { won: Vec::new(), held: Vec::new(), slots: 0 });
-            }
+        let taken = if slots > 0 { self.take_slots(slots) } else { 0 };
+        if slots > 0 && taken == 0 {
+            return self.events.push_back(Event::Locked { won: Vec::new(), held: Vec::new(), slots: 0 });
         }
         let (mut won, mut held) = (Vec::with_capacity(tenants.len()), Vec::new());
         for tenant in tenants {
@@ -56,8 +54,7 @@ impl Supervisor {
                 }
             }
         }
-        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.events.push_back(Event::Locked { won, held, slots });
+        self.events.push_back(Event::Locked { won, held, slots: taken });
     }
 
     fn take_lock(&mut self, tenant: &TenantName) -> Result<Option<TenantLock>, process::LockError> {
@@ -66,15 +63,30 @@ impl Supervisor {
         Ok(Some(lock))
     }
 
-    /// Slots for one claim; all that are held and free belong to it. Others of this host may hold slots above
-    /// our number (after a reload that lowered it, or from an earlier supervisor): they count too.
-    fn take_slots(&mut self, wanted: u32) {
-        let above = if self.slots_above { self.slot_files.held_by_anyone().unwrap_or(0) } else { 0 };
-        let allowed = if self.slots_above { self.workers.saturating_sub(above) } else { wanted };
-        match self.slot_files.take(wanted.min(allowed) as usize, self.workers) {
-            Ok(slots) => self.slots.extend(slots),
+    /// Slots for the claims that are about to be made; answers how many were free. Slots above our number may be
+    /// held (after a reload that lowered it, or from an earlier supervisor): then nothing starts until fewer are held in all.
+    fn take_slots(&mut self, wanted: u32) -> u32 {
+        let mut wanted = wanted;
+        if self.slots_above {
+            match self
+                .slot_files
+                .held_above(self.workers)
+                .and_then(|above| Ok((above, self.slot_files.held_by_anyone()?)))
+            {
+                Ok((0, _)) => self.slots_above = false,
+                Ok((_, all)) => wanted = wanted.min(self.workers.saturating_sub(all)),
+                Err(error) => self.alert_hourly("slots", &format!("the slots cannot be counted: {error}")),
+            }
+        }
+        match self.slot_files.take(wanted as usize, self.workers) {
+            Ok(slots) => {
+                let taken = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+                self.slots.extend(slots);
+                taken
+            }
             Err(error) => {
-                self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}"))
+                self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}"));
+                0
             }
         }
     }
@@ -172,20 +184,17 @@ impl Supervisor {
     /// Without a log the tenant runs all the same; its output is lost, and that is told.
     fn open_log(&mut self, tenant: &TenantName, run: RunId) -> Option<TenantFile> {
         let path = self.log_path(tenant)?;
-        self.follow.begin(tenant, &path);
-        let opened = TenantFile::open(path, tenant).and_then(|mut log| {
-            if let Err(error) = log.start_line(run) {
-                self.alert_hourly(&format!("log {tenant}"), &format!("{error}; output may be lost"));
+        match TenantFile::open(path, tenant) {
+            Ok(mut log) => {
+                self.follow.begin(tenant, log.path());
+                if let Err(error) = log.start_line(run) {
+                    self.alert_hourly(&format!("log {tenant}"), &format!("{error}; output may be lost"));
+                }
+                Some(log)
             }
-            Ok(log)
-        });
-        match opened {
-            Ok(log) => Some(log),
             Err(error) => {
-                self.alert_hourly(
-                    &format!("log {tenant}"),
-                    &format!("{error}; it runs all the same, its output is lost"),
-                );
+                let text = format!("{error}; it runs all the same, its output is lost");
+                self.alert_hourly(&format!("log {tenant}"), &text);
                 None
             }
         }
@@ -218,9 +227,11 @@ impl Supervisor {
 
     fn examine(&mut self, unknown: &Unknown) {
         let Unknown { tenant, run } = unknown;
+        // Another node's on this host is examined where it is stale: seen alive it is left to its own.
+        let ours = run.identity.instance == self.identity.instance && run.identity.node == self.identity.node;
         let verdict = match process::examine(&self.state, tenant, run, &self.identity.host, self.me) {
             Ok(process::Verdict::Dead) => Verdict::Dead,
-            Ok(process::Verdict::Living { process }) if self.mode == Mode::Daemon => {
+            Ok(process::Verdict::Living { process }) if self.mode == Mode::Daemon && ours => {
                 self.adopt(tenant, run.identity.id, process)
             }
             Ok(process::Verdict::Living { .. } | process::Verdict::Supervised { .. }) => Verdict::Supervised,
@@ -292,18 +303,21 @@ impl Supervisor {
         }
     }
 
-    /// A daemon that left the group and took the lock with it is named and let go, as under cron.
+    /// A daemon that left the group and took the lock with it is named, once, and let go, as under cron.
     fn name_left_behind(&mut self, tenant: &TenantName) {
-        match process::left_behind(&self.state, tenant, self.me) {
-            Ok(left) => {
-                for process in left {
-                    log::warn!(
-                        "{tenant}: pid {} left the run's process group and still holds its lock: let go, the tenant runs again",
-                        process.pid
-                    );
-                }
-            }
-            Err(error) => log::debug!("{tenant}: cannot see who holds its lock: {error}"),
+        let left = match process::left_behind(&self.state, tenant, self.me) {
+            Ok(left) => left,
+            Err(error) => return log::debug!("{tenant}: cannot see who holds its lock: {error}"),
+        };
+        let known = self.left_behind.remove(tenant).unwrap_or_default();
+        for process in left.iter().filter(|process| !known.contains(process)) {
+            log::warn!(
+                "{tenant}: pid {} left the run's process group and still holds its lock: let go, the tenant runs again",
+                process.pid
+            );
+        }
+        if !left.is_empty() {
+            self.left_behind.insert(tenant.clone(), left);
         }
     }
 

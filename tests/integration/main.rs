@@ -12,5 +12,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod child_world;
 mod database;
 mod kit;
+mod life;
+mod limits;
+mod logging;
+mod many_runs;
+mod order;
+mod outcomes;
+mod rounds;
+mod rows;
+mod stale;

@@ -1,13 +1,47 @@
-//! Confirming that runs live, making rows needed again, freeing stale claims.
+//! Taking claims back, confirming that runs live, making rows needed again, freeing stale claims.
 
 use super::finish::slot;
 use super::times::micros;
 use super::{Statements, each_row, keys};
-use crate::model::{DbTime, Refresh, Refreshed, Release, Reset};
+use crate::model::{DbTime, Finished, Refresh, Refreshed, Release, Reset, RunIdentity};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
 impl Statements {
+    /// Takes claims back whose child could not be started. One answer per run; one that is gone or closed counts as recorded.
+    pub async fn undo(&self, client: &Client, runs: &[RunIdentity]) -> Result<(DbTime, Vec<Finished>), Error> {
+        let id: Vec<i64> = runs.iter().map(|run| run.id.0).collect();
+        let key: Vec<&str> = runs.iter().map(|run| run.key.as_str()).collect();
+        let instance: Vec<&str> = runs.iter().map(|run| run.instance.as_str()).collect();
+        let node: Vec<&str> = runs.iter().map(|run| run.node.as_str()).collect();
+        let host: Vec<&str> = runs.iter().map(|run| run.host.as_str()).collect();
+        let started_at: Vec<DbTime> = runs.iter().map(|run| run.started_at).collect();
+        let (mut now, mut answers) = (DbTime::EPOCH, vec![Finished::NotNow; runs.len()]);
+        each_row(
+            client,
+            &self.texts.undo,
+            &[
+                (&id, Type::INT8_ARRAY),
+                (&key, Type::TEXT_ARRAY),
+                (&instance, Type::TEXT_ARRAY),
+                (&node, Type::TEXT_ARRAY),
+                (&host, Type::TEXT_ARRAY),
+                (&started_at, Type::TIMESTAMPTZ_ARRAY),
+            ],
+            |row| {
+                now = row.try_get(0)?;
+                if let Some(answer) = slot(&mut answers, row.try_get(1)?)
+                    && row.try_get(2)?
+                {
+                    *answer = Finished::Recorded { row: row.try_get(3)? };
+                }
+                Ok(())
+            },
+        )
+        .await?;
+        Ok((now, answers))
+    }
+
     /// Confirms lives. One answer per run.
     pub async fn refresh(&self, client: &Client, lives: &[Refresh]) -> Result<(DbTime, Vec<Refreshed>), Error> {
         let id: Vec<i64> = lives.iter().map(|life| life.run.id.0).collect();

@@ -83,9 +83,13 @@ fn levels_and_the_words_of_libraries_follow_the_settings() {
     assert_eq!(read(&daemon), None);
     log.reconfigure(LogSettings { level: LevelFilter::Debug, facility: "local3".into(), ..settings(&socket) }).unwrap();
     say(&log, Level::Debug, "tenantcron", "mild");
-    say(&log, Level::Debug, "tokio_postgres::connection", "a library's");
+    say(&log, Level::Warn, "tokio_postgres::connection", "a library's");
     let line = read(&daemon).unwrap();
     assert!(line.starts_with("<159>"), "local3 is 19, debug is 7: {line}");
+    assert_eq!(read(&daemon), None, "libraries are heard at trace level only");
+    let trace = LogSettings { level: LevelFilter::Trace, facility: "local3".into(), ..settings(&socket) };
+    log.reconfigure(trace).unwrap();
+    say(&log, Level::Debug, "tokio_postgres::connection", "a library's");
     assert_eq!(message(&read(&daemon).unwrap()), "tokio_postgres::connection: a library's");
     let refused = log.reconfigure(LogSettings { facility: "corn".into(), ..settings(&socket) }).unwrap_err();
     assert!(refused.to_string().contains("\"corn\""));
