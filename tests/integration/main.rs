@@ -14,6 +14,7 @@ mod support;
 
 mod child_world;
 mod config;
+mod database;
 mod documents;
 mod kit;
 mod life;
