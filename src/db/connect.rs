@@ -5,7 +5,7 @@
 
 use super::error::{ConnectError, chain};
 use super::stream::Stream;
-use super::url::{DatabaseUrl, Host, Place, Root, Session, TlsMode};
+use super::url::{DatabaseUrl, Host, Place, Root, Session, Tls, TlsMode};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
 use openssl::x509::store::X509StoreBuilder;
 use postgres_openssl::TlsConnector;
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{NoTls, TlsConnect};
 use tokio_postgres::{AsyncMessage, Client, Config, Notification, SimpleQueryMessage};
 
 /// How long a polite goodbye may take.
@@ -29,7 +30,8 @@ pub(crate) struct Connection {
     pub client: Client,
     driver: JoinHandle<()>,
     target: Target,
-    tls: super::url::Tls,
+    /// None for a session in the clear.
+    tls: Option<Tls>,
 }
 
 /// One address of one host.
@@ -64,11 +66,13 @@ impl Connection {
         self.driver.abort();
         let (target, tls) = (self.target, self.tls);
         tokio::spawn(timeout(CANCEL, async move {
-            let Ok(connector) = connector(&tls, &target.place) else { return };
-            if let Ok(stream) = Stream::connect(target.socket(), None, None).await {
-                // nobody learns whether it helped; the line is cut anyway
-                let _ = token.cancel_query_raw(stream, connector).await;
-            }
+            let Ok(stream) = Stream::connect(target.socket(), None, None).await else { return };
+            // nobody learns whether it helped; the line is cut anyway
+            let _ = match tls.as_ref().map(|tls| connector(tls, &target.place)) {
+                None => token.cancel_query_raw(stream, NoTls).await,
+                Some(Ok(connector)) => token.cancel_query_raw(stream, connector).await,
+                Some(Err(_)) => Ok(()),
+            };
         }));
     }
 }
@@ -180,30 +184,44 @@ async fn login(
     if let Some(word) = &password.word {
         config.password(word);
     }
-    let connector = match mode {
-        SslMode::Disable => bare_connector(&target.place)?,
-        _ => connector(&url.tls, &target.place)?,
+    let begun = match mode {
+        SslMode::Disable => begin(&config, stream, NoTls, ear).await,
+        _ => begin(&config, stream, connector(&url.tls, &target.place)?, ear).await,
     };
-    let (client, mut connection) = config.connect_raw(stream, connector).await.map_err(|error| {
+    let (client, driver) = begun.map_err(|error| {
         if error.as_db_error().is_none() && error.to_string().starts_with("error performing TLS handshake") {
             return ConnectError::Tls(chain(&error));
         }
         ConnectError::Login(error, password.problem)
     })?;
+    let tls = (mode != SslMode::Disable).then(|| url.tls.clone());
+    Ok(Connection { client, driver, target: target.clone(), tls })
+}
+
+/// Logs in, and sets the task going that moves the bytes.
+async fn begin<T>(
+    config: &Config,
+    stream: Stream,
+    tls: T,
+    ear: Option<Ear>,
+) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error>
+where
+    T: TlsConnect<Stream>,
+    T::Stream: Send + 'static,
+{
+    let (client, mut connection) = config.connect_raw(stream, tls).await?;
     let driver = tokio::spawn(async move {
         while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-            match (message, &ear) {
-                (AsyncMessage::Notification(word), Some(ear)) => {
-                    if ear.send(word).is_err() {
-                        break;
-                    }
-                }
-                (AsyncMessage::Notice(notice), _) => log::debug!("{}: {}", notice.severity(), notice.message()),
-                _ => {}
+            let wanted = match (message, &ear) {
+                (AsyncMessage::Notification(word), Some(ear)) => ear.send(word).is_ok(),
+                _ => true,
+            };
+            if !wanted {
+                break;
             }
         }
     });
-    Ok(Connection { client, driver, target: target.clone(), tls: url.tls.clone() })
+    Ok((client, driver))
 }
 
 /// Whether the session is of the kind that `target_session_attrs` wants.
@@ -219,22 +237,7 @@ async fn suits(client: &Client, wanted: Session) -> Result<bool, ConnectError> {
     Ok(answer.iter().any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some(yes))))
 }
 
-/// For a session without TLS; never used for one.
-fn bare_connector(place: &Place) -> Result<TlsConnector, ConnectError> {
-    connector(
-        &super::url::Tls {
-            mode: TlsMode::Disable,
-            root: Root::Nowhere,
-            certificate: None,
-            key: None,
-            certificate_wanted: false,
-            server_name: false,
-        },
-        place,
-    )
-}
-
-fn connector(tls: &super::url::Tls, place: &Place) -> Result<TlsConnector, ConnectError> {
+fn connector(tls: &Tls, place: &Place) -> Result<TlsConnector, ConnectError> {
     let broken = |what: &str| {
         let what = what.to_owned();
         move |error: openssl::error::ErrorStack| ConnectError::Files(format!("{what}: {error}"))
@@ -259,7 +262,6 @@ fn connector(tls: &super::url::Tls, place: &Place) -> Result<TlsConnector, Conne
         _ => {}
     }
     if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key)
-        && tls.mode != TlsMode::Disable
         && (tls.certificate_wanted || certificate.exists())
     {
         let what = format!("client certificate {}, key {}", certificate.display(), key.display());

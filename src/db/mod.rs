@@ -27,3 +27,6 @@ pub use settings::{Access, Deadlines, Migrate, Settings, key_pattern};
 pub use statements::{BadTable, Requested, Viewed, ViewedRun};
 pub use task::{Answer, TenantRow};
 pub use url::{BadUrl, DatabaseUrl, Environment, render};
+
+#[cfg(test)]
+mod tests;

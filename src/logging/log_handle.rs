@@ -145,6 +145,11 @@ impl Log {
         self.lock().as_ref().is_some_and(|inner| inner.backlog.owes())
     }
 
+    /// True if messages go to standard error now.
+    pub fn is_on_stderr(&self) -> bool {
+        self.lock().as_ref().is_some_and(|inner| matches!(inner.way, Way::Stderr(_)))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Inner>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

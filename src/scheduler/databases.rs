@@ -74,12 +74,13 @@ pub(super) struct InFlight {
     pub polls: Polls,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) enum Polls {
     #[default]
     Nothing,
     Some,
-    All,
+    /// All that were known when it was sent.
+    All(Arc<[String]>),
 }
 
 impl Database {
@@ -87,6 +88,11 @@ impl Database {
         if !self.keys.is_empty() {
             self.poll_due = Some(self.poll_due.map_or(moment, |due| due.min(moment)));
         }
+    }
+
+    /// Slots that its claims hold.
+    pub fn slots_offered(&self) -> u32 {
+        self.claim.limit + self.in_flight.as_ref().map_or(0, |flight| flight.claim.limit)
     }
 
     /// Answered, or failed, at least once.
@@ -184,7 +190,7 @@ impl Scheduler {
             exchange.poll = Some(Poll { keys: Arc::clone(&database.keys) });
             database.poll_due = None;
             database.look_at.clear();
-            flight.polls = Polls::All;
+            flight.polls = Polls::All(Arc::clone(&database.keys));
         } else if !database.look_at.is_empty() && database.health == Health::Up {
             exchange.poll = Some(Poll { keys: std::mem::take(&mut database.look_at).into_iter().collect() });
             flight.polls = Polls::Some;

@@ -45,6 +45,12 @@ pub(super) struct Locking {
     slots: u32,
 }
 
+impl Locking {
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+}
+
 /// What is picked for one database.
 #[derive(Debug, Default, Clone, Copy)]
 struct Share {

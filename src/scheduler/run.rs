@@ -260,7 +260,9 @@ impl Scheduler {
                 self.close_run_saying(id, RecordAs::Finish(Outcome::Failed, Becomes::Done), text);
             }
             NotStarted::NoResources { text } => {
-                self.refused.insert(id);
+                if matches!(self.rules.mode, Mode::Named { .. }) {
+                    self.refused.insert(id);
+                }
                 let retry = self.back_off(id);
                 self.notices.push(Notice::SpawnFailed { tenant: name.clone(), text, retry_in: retry.since(now) });
                 self.close_run(id, RecordAs::Undo);

@@ -12,15 +12,21 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod child_world;
 mod kit;
+mod life;
 mod limits;
+mod logging;
+mod many_runs;
 mod named;
 mod once;
 mod operator;
 mod order;
+mod outcomes;
 mod request;
 mod rounds;
 mod rows;
 mod sources;
+mod stale;
 mod status;
 mod two_nodes;
