@@ -64,8 +64,13 @@ fn directory(names: &[&str]) -> PathBuf {
     folder
 }
 
+/// A slot every second.
+fn quick() -> Configuration {
+    Supervisor::builder().set("schedule.every", "1s").set("tenants.refresh", "500ms")
+}
+
 fn with_directory(folder: &Path) -> Configuration {
-    Supervisor::builder().set("tenants.directory", folder.display().to_string())
+    quick().set("tenants.directory", folder.display().to_string())
 }
 
 #[test]
@@ -189,8 +194,7 @@ fn a_source_that_fails_keeps_its_last_answer_and_is_reported() {
 fn a_source_that_never_answered_does_not_keep_the_others_from_running() {
     let database = cluster().database();
     let script = Script::new("exit 1");
-    let supervisor =
-        Supervisor::builder().database(&database).tenants(&["listed"]).set("tenants.command", script.command()).start();
+    let supervisor = quick().database(&database).tenants(&["listed"]).set("tenants.command", script.command()).start();
     await_more(&supervisor, "listed", 2);
     supervisor.wait_for_log("tenants.command fails and has not answered yet", secs(10));
     script.becomes("echo told");
