@@ -179,6 +179,7 @@ fn one_supervisor_of_an_instance_and_node_is_enough() {
     // A child that outlives its supervisor holds no place of it.
     supervisor.kill9();
     supervisor.start();
+    supervisor.wait_for_log("adopted", secs(20));
     let_go(&go, "a");
     assert_eq!(closed(&mut database.connect(), "a", 1)[0].how(), ("adopted", None, None));
 }

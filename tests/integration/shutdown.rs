@@ -126,7 +126,9 @@ fn term_while_draining_ends_the_children() {
     supervisor.wait_for_log("draining", secs(10));
     assert_eq!(supervisor.stop().code(), Some(0));
     for tenant in &at_work {
-        assert_eq!(rows::runs_of(&mut client, tenant)[0].how(), ("stopped", None, Some(15)));
+        let run = rows::runs_of(&mut client, tenant).remove(0);
+        assert_eq!(run.how(), ("stopped", None, Some(15)));
+        assert_eq!(rows::status(&mut client, tenant), Some(("needed".to_owned(), run.started_at)));
     }
     nothing_started_later(&supervisor, &mut client, &at_work);
 }

@@ -4,7 +4,7 @@ use crate::support::cluster::cluster;
 use crate::support::daemon::Supervisor;
 use crate::support::proc;
 use crate::support::rows;
-use crate::support::wait::{eventually, secs};
+use crate::support::wait::{eventually, secs, throughout};
 use postgres::Client;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -26,7 +26,7 @@ fn a_spawn_that_fails_for_want_of_processes_leaves_no_run_and_is_tried_again() {
     let before = rows::runs(&mut client);
 
     // Its threads alone are more than that: no child can be made. (Root would not feel it.)
-    let usual = limit_processes(supervisor.pid(), "1");
+    let usual = limit(supervisor.pid(), "Max processes", "nproc", "1");
     for tenant in ["a", "b", "c"] {
         rows::ask(&mut client, tenant);
     }
@@ -56,7 +56,7 @@ fn a_spawn_that_fails_for_want_of_processes_leaves_no_run_and_is_tried_again() {
     assert!(String::from_utf8_lossy(&status.stdout).contains("backing off"), "{status:?}");
     assert_eq!(proc::children(supervisor.pid()), [0; 0]);
 
-    limit_processes(supervisor.pid(), &usual);
+    limit(supervisor.pid(), "Max processes", "nproc", &usual);
     eventually(secs(60), "all have run again", || {
         let done = ["a", "b", "c"].iter().all(|tenant| value(&mut client, tenant) == "done");
         done && rows::finished(&mut client) == 6
@@ -66,13 +66,34 @@ fn a_spawn_that_fails_for_want_of_processes_leaves_no_run_and_is_tried_again() {
     assert_eq!((journal.runs.len(), journal.overlaps()), (6, vec![]));
 }
 
+#[test]
+fn descriptors_that_run_out_delay_the_starts_and_cost_nothing_else() {
+    let database = cluster().database();
+    let supervisor =
+        Supervisor::builder().database(&database).tenants(&["a", "b"]).set("schedule.every", "365d").start();
+    let mut client = database.connect();
+    eventually(secs(20), "both have run", || rows::finished(&mut client) == 2);
+    // Locks and slots are numbered from 64 up: there is room for one of them.
+    let usual = limit(supervisor.pid(), "Max open files", "nofile", "65");
+    rows::ask(&mut client, "a");
+    rows::ask(&mut client, "b");
+    let alert = supervisor.wait_for_log("ALERT", secs(20));
+    assert!(alert.contains("lock") && alert.contains("Too many open files"), "{alert}");
+    throughout(secs(3), "nothing runs", || rows::runs(&mut client).len() == 2);
+    assert_eq!([value(&mut client, "a"), value(&mut client, "b")], ["needed", "needed"]);
+    limit(supervisor.pid(), "Max open files", "nofile", &usual);
+    eventually(secs(30), "both have run again", || rows::finished(&mut client) == 4);
+    assert!(rows::runs(&mut client).iter().all(|run| run.how() == ("ok", Some(0), None)));
+    assert_eq!(supervisor.journal().read().overlaps(), [""; 0]);
+}
+
 /// Sets the soft limit, as the process's own user: root may lack the capability to do it for another. Answers what it was.
-fn limit_processes(pid: i32, soft: &str) -> String {
+fn limit(pid: i32, shown: &str, name: &str, soft: &str) -> String {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
-    let before = limits.lines().find_map(|line| line.strip_prefix("Max processes")).unwrap();
+    let before = limits.lines().find_map(|line| line.strip_prefix(shown)).unwrap();
     let owner = fs::metadata(format!("/proc/{pid}")).unwrap();
     let mut command = Command::new("prlimit");
-    command.args(["--pid", &pid.to_string(), &format!("--nproc={soft}:")]);
+    command.args(["--pid", &pid.to_string(), &format!("--{name}={soft}:")]);
     if nix::unistd::geteuid().is_root() {
         command.uid(owner.uid()).gid(owner.gid());
     }
