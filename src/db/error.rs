@@ -73,9 +73,10 @@ impl From<tokio_postgres::Error> for Failure {
 }
 
 impl Failure {
-    /// True if the session cannot be used again.
+    /// True if the session cannot be used again, or should not: a server that turned read-only is not the one wanted.
     pub fn ends_session(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Ended(_) | Self::Late(_))
+            || self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
     /// The server's code, if it gave one.

@@ -1,8 +1,11 @@
 //! What must hold after every step (DESIGN 2), checked in debug builds and in every simulated world.
 
+use super::databases::Database;
+use super::limits::{Counts, Locking};
+use super::queue::{counted, is_busy};
 use super::run::Phase;
 use super::state::Scheduler;
-use super::tenant::Stage;
+use super::tenant::Counted;
 
 impl Scheduler {
     /// The broken invariants, in words; empty if all hold.
@@ -31,9 +34,21 @@ impl Scheduler {
                 format!("{}: the end of run {} would be forgotten", tenant.name(), run.identity.id)
             });
         }
-        let offered: usize = self.tenants.iter().filter(|(_, tenant)| matches!(tenant.stage, Stage::Offered)).count();
-        check(offered > 0 || self.counts.slots_offered == 0, &|| {
-            format!("{} slots are held for claims that offer nobody", self.counts.slots_offered)
+        let mut counts = Counts::default();
+        for (_, tenant) in self.tenants.iter() {
+            counts.busy += usize::from(is_busy(tenant));
+            if let Some(Counted(group)) = counted(tenant) {
+                counts.running(group.as_deref(), true);
+            }
+        }
+        let same = (counts.busy, counts.cluster, &counts.groups)
+            == (self.counts.busy, self.counts.cluster, &self.counts.groups);
+        check(same, &|| format!("{:?} are counted, and there are {counts:?}", self.counts));
+        let limits: u32 = self.databases.iter().map(Database::slots_offered).sum();
+        let asked = self.locking.as_ref().map_or(0, Locking::slots);
+        let offered = if self.rules.mode.uses_slots() { limits + asked } else { 0 };
+        check(offered == self.counts.slots_offered, &|| {
+            format!("{offered} slots are held for offers, {} are counted", self.counts.slots_offered)
         });
         for place in &self.queue {
             let fine = self.tenants.get(place.id).is_some_and(|tenant| tenant.is_idle() && tenant.present);

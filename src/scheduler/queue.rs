@@ -5,7 +5,7 @@ use super::rules::Mode;
 use super::slots;
 use super::stale::is_stale;
 use super::state::{Scheduler, Timer};
-use super::tenant::{Filed, Stage, TenantId, TenantState};
+use super::tenant::{Counted, Filed, Stage, TenantId, TenantState};
 use crate::model::{DbTime, Moment, RowValue, TenantName};
 
 /// A place in the queue: requested first, then who finished longest ago, then by name.
@@ -23,8 +23,11 @@ impl Scheduler {
         let Some(tenant) = self.tenants.get(id) else { return };
         let startable = self.is_startable(tenant);
         let now_known = self.database_now(tenant.listed.database);
+        // One that is offered, or was and whose row is read again, waits on: that it was not won makes nobody less late.
+        let waits_on = matches!(tenant.stage, Stage::Offered) || (tenant.is_idle() && tenant.row.is_none());
         if let Some(tenant) = self.tenants.get_mut(id) {
             tenant.startable_since = match (startable, tenant.startable_since, now_known) {
+                (false, since, _) if waits_on => since,
                 (false, ..) => None,
                 (true, Some(since), _) => Some(since),
                 (true, None, now) => now,
@@ -36,7 +39,7 @@ impl Scheduler {
             timer: self.tenant_deadline(tenant, startable),
             due: tenant.filed.due && self.may_reset(tenant),
             busy: is_busy(tenant),
-            counted: self.counts_for_limits(tenant),
+            counted: counted(tenant),
         };
         self.refile(id, filed);
     }
@@ -67,8 +70,12 @@ impl Scheduler {
             if filed.busy { self.counts.busy += 1 } else { self.counts.busy = self.counts.busy.saturating_sub(1) }
         }
         if old.counted != filed.counted {
-            let group = tenant.run().map_or_else(|| tenant.listed.tenant.group.clone(), |run| run.group.clone());
-            self.counts.running(group.as_deref(), filed.counted);
+            if let Some(Counted(group)) = old.counted {
+                self.counts.running(group.as_deref(), false);
+            }
+            if let Some(Counted(group)) = filed.counted {
+                self.counts.running(group.as_deref(), true);
+            }
         }
     }
 
@@ -137,18 +144,21 @@ impl Scheduler {
         self.tick_stale(id);
         self.touch(id);
     }
+}
 
-    fn counts_for_limits(&self, tenant: &TenantState) -> bool {
-        match &tenant.stage {
-            Stage::Offered => true,
-            Stage::Run(run) => run.lives(),
-            Stage::Idle => tenant.value() == Some(&RowValue::Running),
-        }
-    }
+/// Whether a tenant counts for the limits, and for which group: a run's is that of its claim.
+pub(super) fn counted(tenant: &TenantState) -> Option<Counted> {
+    let group = tenant.listed.tenant.group.as_ref();
+    let (counts, group) = match &tenant.stage {
+        Stage::Offered => (true, group),
+        Stage::Run(run) => (run.lives(), run.group.as_ref()),
+        Stage::Idle => (tenant.value() == Some(&RowValue::Running), group),
+    };
+    counts.then(|| Counted(group.cloned()))
 }
 
 /// Running by anybody's account, or about to: what a barrier waits for.
-fn is_busy(tenant: &TenantState) -> bool {
+pub(super) fn is_busy(tenant: &TenantState) -> bool {
     match &tenant.stage {
         Stage::Offered | Stage::Run(_) => true,
         Stage::Idle => tenant.value() == Some(&RowValue::Running) && !is_stale(tenant),

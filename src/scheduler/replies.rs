@@ -29,7 +29,7 @@ impl Scheduler {
     }
 
     fn answered(&mut self, id: DatabaseId, flight: InFlight, reply: Reply) {
-        self.database_answered(id, reply.now, flight.polls == Polls::All);
+        self.database_answered(id, reply.now, matches!(flight.polls, Polls::All(_)));
         for (tenant, answer) in flight.finish.into_iter().zip(&reply.finished) {
             self.finish_answered(id, tenant, *answer);
         }
@@ -43,7 +43,7 @@ impl Scheduler {
         self.releases_answered(id, &flight.releases, &reply.released);
         self.claim_answered(id, flight.claim, reply.claimed);
         if let Some(polled) = reply.polled {
-            self.polled(id, polled, flight.polls);
+            self.polled(id, polled, &flight.polls);
         }
     }
 
@@ -186,7 +186,7 @@ impl Scheduler {
         }
     }
 
-    fn polled(&mut self, id: DatabaseId, polled: Polled, polls: Polls) {
+    fn polled(&mut self, id: DatabaseId, polled: Polled, polls: &Polls) {
         let mut seen = HashSet::with_capacity(polled.rows.len());
         for row in polled.rows {
             if let Some(tenant) = self.tenants.by_key(id, &row.key) {
@@ -194,8 +194,8 @@ impl Scheduler {
                 self.row_seen(tenant, row);
             }
         }
-        if polls == Polls::All {
-            self.rows_missing(id, &seen);
+        if let Polls::All(asked) = polls {
+            self.rows_missing(id, asked, &seen);
         }
         self.reconcile(id, polled.runs, &seen);
         for tenant in seen {
@@ -235,10 +235,10 @@ impl Scheduler {
         }
     }
 
-    fn rows_missing(&mut self, id: DatabaseId, seen: &HashSet<TenantId>) {
-        let all: Vec<_> =
-            self.tenants.iter().filter(|(_, state)| state.listed.database == id).map(|(tenant, _)| tenant).collect();
-        for tenant in all {
+    /// Of the rows asked for; a tenant listed since then was not asked for.
+    fn rows_missing(&mut self, id: DatabaseId, asked: &[String], seen: &HashSet<TenantId>) {
+        for key in asked {
+            let Some(tenant) = self.tenants.by_key(id, key) else { continue };
             let Some(state) = self.tenants.get_mut(tenant) else { continue };
             if seen.contains(&tenant) || !state.present || !state.is_idle() {
                 continue;

@@ -259,9 +259,16 @@ impl Scheduler {
                 self.close_run_saying(id, RecordAs::Finish(Outcome::Failed, Becomes::Done), text);
             }
             NotStarted::NoResources { text } => {
-                self.refused.insert(id);
-                let retry = self.back_off(id);
-                self.notices.push(Notice::SpawnFailed { tenant: name.clone(), text, retry_in: retry.since(now) });
+                if matches!(self.rules.mode, Mode::Named { .. }) {
+                    self.refused.insert(id);
+                }
+                // What the host lacks, it lacks for all: one alert, not one for each tenant that feels it.
+                let known = self.tenants.iter().any(|(_, tenant)| tenant.backoff.is_failing());
+                let (tenant, retry_in) = (name.clone(), self.back_off(id).since(now));
+                self.notices.push(match known {
+                    false => Notice::SpawnFailed { tenant, text, retry_in },
+                    true => Notice::SpawnFailedAgain { tenant, text, retry_in },
+                });
                 self.close_run(id, RecordAs::Undo);
             }
         }

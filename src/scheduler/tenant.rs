@@ -96,8 +96,12 @@ pub(super) struct Filed {
     pub timer: Option<Moment>,
     pub due: bool,
     pub busy: bool,
-    pub counted: bool,
+    pub counted: Option<Counted>,
 }
+
+/// Running, for the limits: of this group.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Counted(pub Option<String>);
 
 impl TenantState {
     pub fn new(listed: Listed) -> Self {

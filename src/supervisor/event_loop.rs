@@ -85,6 +85,8 @@ pub struct Supervisor {
     /// Locks of tenants that are offered.
     pub(super) locks: HashMap<TenantName, TenantLock>,
     pub(super) runs: Runs,
+    /// Daemons that still hold a tenant's lock file and were named.
+    pub(super) left_behind: HashMap<TenantName, Vec<Process>>,
     pub(super) spawner: Spawner,
     pub(super) environment: ChildEnvironment,
     pub(super) own_environment: Vec<(OsString, OsString)>,
@@ -196,6 +198,7 @@ impl Supervisor {
             slots: Vec::new(),
             locks: HashMap::new(),
             runs: Runs::default(),
+            left_behind: HashMap::new(),
             spawner: Spawner::new().map_err(host("spawning"))?,
             environment,
             own_environment: given.environment,

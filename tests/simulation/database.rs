@@ -58,6 +58,8 @@ pub struct Database {
     /// Rows that an application holds locked.
     pub locked: BTreeSet<String>,
     pub down: bool,
+    /// When it was last hindered from recording: down, or a row locked.
+    pub hindered_at: u64,
     /// The `updated_at` that each key had before its newest claim.
     pub before: BTreeMap<String, DbTime>,
     /// Rows are written by a transaction of this moment.

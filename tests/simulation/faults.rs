@@ -263,6 +263,9 @@ impl World {
         self.vanished.clear();
         let releases = self.plan.rules.stale_action == tenantcron::scheduler::StaleAction::Release;
         for (place, database) in self.databases.iter_mut().enumerate() {
+            if database.down || !database.locked.is_empty() {
+                database.hindered_at = self.now;
+            }
             database.down = false;
             database.locked.clear();
             let now = database.time(self.now);

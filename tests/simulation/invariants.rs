@@ -207,6 +207,7 @@ impl World {
 
     pub fn check_deeds(&mut self, id: SupervisorId, database: DatabaseId, exchange: &Exchange, deeds: &[Deed]) {
         for deed in deeds {
+            self.trace.count("deed", deed);
             match deed {
                 Deed::Claimed { key, .. } => self.check_order(database, exchange, key),
                 Deed::Closed { id: run, key, closed } => self.check_closed((database, *run), key, closed),
@@ -232,6 +233,7 @@ impl World {
     }
 
     fn check_closed(&mut self, run: RunKey, key: &str, closed: &Closed) {
+        self.trace.count("outcome", &closed.outcome);
         let living = self.hosts.iter().find_map(|host| host.tree_of(run));
         assert!(living.is_none(), "run {} of {key} is closed and lives: {living:?}", run.1);
         let truth = self.truth_of(run);
@@ -319,7 +321,17 @@ impl World {
             ExitReason::Done | ExitReason::NoDatabase | ExitReason::Refused => {
                 assert_eq!(open, 0, "it exits as {reason:?} with unrecorded ends: {:?}", supervisor.unrecorded);
             }
-            ExitReason::Unrecorded(told) => assert!(told >= open, "{open} ends are unrecorded, {told} are told"),
+            ExitReason::Unrecorded(told) => {
+                assert!(told >= open, "{open} ends are unrecorded, {told} are told");
+                let well = |database: &DatabaseId| {
+                    let store = &self.databases[database.0 as usize];
+                    !store.down && store.locked.is_empty() && store.hindered_at + 15_000_000 < self.now
+                };
+                let quiet = self.plan.odds.late + self.plan.odds.unreachable == 0.0 && !self.healed;
+                let needless = quiet && !open_databases(&supervisor.unrecorded).is_empty();
+                let needless = needless && open_databases(&supervisor.unrecorded).iter().all(well);
+                assert!(!needless, "ends are left unrecorded in databases that answer: {:?}", supervisor.unrecorded);
+            }
         }
     }
 
@@ -342,4 +354,8 @@ impl World {
             }
         }
     }
+}
+
+fn open_databases(runs: &BTreeSet<RunKey>) -> BTreeSet<DatabaseId> {
+    runs.iter().map(|run| run.0).collect()
 }

@@ -18,6 +18,7 @@ mod shell;
 mod trace;
 mod world;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +50,7 @@ fn the_invariants_hold_in_every_night() {
     let (first, last) = number("SEED").map_or((0, seeds), |seed| (seed, seed + 1));
     let (next, steps) = (AtomicU64::new(first), AtomicU64::new(0));
     let failed = Mutex::new(Vec::new());
+    let tally = Mutex::new(BTreeMap::<String, u64>::new());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -59,6 +61,9 @@ fn the_invariants_hold_in_every_night() {
                     }
                     let (world, broken) = night(seed, false);
                     steps.fetch_add(world.trace.steps, Ordering::Relaxed);
+                    for (thing, times) in world.trace.tally {
+                        *tally.lock().unwrap().entry(thing).or_default() += times;
+                    }
                     if let Some(text) = broken {
                         failed.lock().unwrap().push((seed, text));
                     }
@@ -68,7 +73,8 @@ fn the_invariants_hold_in_every_night() {
     });
     drop(std::panic::take_hook());
     let failed = failed.into_inner().unwrap();
-    eprintln!("{} seeds, {} steps", last - first, steps.into_inner());
+    let tally = tally.into_inner().unwrap();
+    eprintln!("{} seeds, {} steps: {tally:?}", last - first, steps.into_inner());
     if let Some((seed, text)) = failed.first() {
         std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
         let (world, again) = night(*seed, true);

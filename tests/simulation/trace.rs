@@ -1,6 +1,7 @@
 //! What happened, in words; written only when asked for, so that ten thousand nights stay cheap.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::{Debug, Write};
 
 /// The last steps of a night, and a digest of all of them.
 #[derive(Debug, Default)]
@@ -9,6 +10,8 @@ pub struct Trace {
     lines: VecDeque<String>,
     pub steps: u64,
     pub digest: u64,
+    /// How often each kind of thing happened: a night in which nothing happens proves nothing.
+    pub tally: BTreeMap<String, u64>,
 }
 
 const KEPT: usize = 160;
@@ -32,13 +35,31 @@ impl Trace {
         self.lines.push_back(line);
     }
 
+    /// Counts a thing by the first word that Debug gives it.
+    pub fn count(&mut self, of: &str, thing: &impl Debug) {
+        let mut word = FirstWord(format!("{of} "));
+        let _ = write!(word, "{thing:?}");
+        *self.tally.entry(word.0).or_default() += 1;
+    }
+
     pub fn text(&self) -> String {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
 }
 
+/// Takes what is written up to the first word's end, so that the rest is never formatted.
+struct FirstWord(String);
+
+impl Write for FirstWord {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let word = text.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
+        self.0.push_str(word);
+        if word.len() == text.len() { Ok(()) } else { Err(std::fmt::Error) }
+    }
+}
+
 /// A value as Debug shows it, less what is empty in it.
-pub fn short(value: &impl std::fmt::Debug) -> String {
+pub fn short(value: &impl Debug) -> String {
     let mut text = format!("{value:?}");
     for field in
         ["finish", "undo", "release", "refresh", "reset", "finished", "undone", "released", "refreshed", "claimed"]

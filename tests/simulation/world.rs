@@ -176,9 +176,14 @@ impl World {
                     self.examine(id, &unknown);
                 }
             }
-            What::DatabaseBack(database) => self.databases[database.0 as usize].down = false,
+            What::DatabaseBack(database) => {
+                let store = &mut self.databases[database.0 as usize];
+                (store.down, store.hindered_at) = (false, self.now);
+            }
             What::RowUnlocked(database, key) => {
-                self.databases[database.0 as usize].locked.remove(&key);
+                let store = &mut self.databases[database.0 as usize];
+                store.locked.remove(&key);
+                store.hindered_at = self.now;
             }
             What::ForeignDone(database, key, since) => self.foreign_done(database, key, since),
             What::Boot(node) => {
@@ -210,6 +215,7 @@ impl World {
         let supervisor = &mut self.supervisors[id.0];
         let actions = supervisor.scheduler.handle(supervisor.moment(now), event);
         for notice in self.supervisors[id.0].scheduler.take_notices() {
+            self.trace.count("notice", &notice);
             self.say(|| format!("{} says {notice:?}", id.0));
         }
         for action in actions {
@@ -389,6 +395,7 @@ impl World {
     }
 
     pub fn exit(&mut self, id: SupervisorId, reason: ExitReason) {
+        self.trace.count("exit", &reason);
         self.check_exit(id, reason);
         self.die(id);
     }
