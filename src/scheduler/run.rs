@@ -199,7 +199,6 @@ impl Scheduler {
             row.updated_at = started_at;
         }
         tenant.stage = Stage::Run(Box::new(run));
-        tenant.stale_told = None;
         if matches!(self.rules.mode, Mode::Named { .. }) {
             self.tried.insert(id);
         }
@@ -408,7 +407,6 @@ impl Scheduler {
         };
         let database = run.database;
         tenant.stage = Stage::Idle;
-        tenant.stale_told = None;
         tenant.other = None;
         tenant.row = match (tenant.row.take(), row) {
             (Some(known), Some(updated_at)) => Some(Row { value, updated_at, ..known }),
