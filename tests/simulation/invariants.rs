@@ -254,6 +254,24 @@ impl World {
         assert_eq!(unrelated, Some(&Row::of_another_program()), "another program's row was touched");
     }
 
+    /// Without faults the pid is known after two seconds, and lives are confirmed every thirty.
+    pub fn check_lives(&self, database: DatabaseId) {
+        let store = &self.databases[database.0 as usize];
+        let now = store.time(self.now);
+        for run in store.runs.iter().filter(|run| run.closed.is_none()) {
+            let Some(tree) = self.hosts[0].tree_of((database, run.identity.id)).filter(|tree| tree.main_lives) else {
+                continue;
+            };
+            let (age, silent) = (now.since(run.identity.started_at).as_secs(), now.since(run.alive_at).as_secs());
+            assert!(
+                age < 3 || run.pid == Some(tree.pid),
+                "{} runs for {age} s and its pid is not recorded",
+                tree.tenant
+            );
+            assert!(silent < 32, "{} runs and has not been confirmed for {silent} s", tree.tenant);
+        }
+    }
+
     fn check_closed(&mut self, run: RunKey, key: &str, closed: &Closed) {
         self.trace.count("outcome", &closed.outcome);
         let living = self.hosts.iter().find_map(|host| host.tree_of(run));

@@ -298,6 +298,9 @@ impl World {
         exchange: &Exchange,
         back: Option<(u64, bool)>,
     ) {
+        if self.plan.calm {
+            self.check_lives(database);
+        }
         let store = &mut self.databases[database.0 as usize];
         let answer = |result, of| What::Answered { supervisor: id, database, number, result: Box::new(result), of };
         if store.down {
