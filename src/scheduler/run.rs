@@ -237,6 +237,9 @@ impl Scheduler {
         run.phase = Phase::Running;
         run.pid = Some((pid, pid_start));
         let number = run.identity.id;
+        // Its life can be confirmed from now on: the database has a new deadline.
+        let database = run.database;
+        self.dirty.insert(database);
         if let Some(tenant) = self.tenants.get_mut(id) {
             tenant.backoff.reset();
             tenant.wait = None;
