@@ -42,7 +42,7 @@ impl Supervisor {
                 }
                 Ok(None) => {
                     let holder = LockFile::read(&self.state.tenant_lock(&tenant)).unwrap_or_default();
-                    let pid = holder.process.or(holder.supervisor).map(|process| process.pid);
+                    let pid = holder.process.map(|process| process.pid);
                     held.push((tenant, pid));
                 }
                 Err(error) => {

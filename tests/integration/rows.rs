@@ -3,6 +3,7 @@
 
 use crate::support::cluster::TestDatabase;
 use postgres::Client;
+use postgres::error::SqlState;
 use postgres::types::{FromSql, ToSql};
 
 /// The tables of one shared database.
@@ -57,10 +58,14 @@ impl Rows {
         self.client.query_one(sql, params).unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
     }
 
-    /// Every row's first column.
+    /// Every row's first column; none where the table is not there yet.
+    #[track_caller]
     pub fn list(&mut self, sql: &str) -> Vec<String> {
-        let rows = self.client.query(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        rows.iter().map(|row| row.get(0)).collect()
+        match self.client.query(sql, &[]) {
+            Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Vec::new(),
+            Err(error) => panic!("{sql}: {error:?}"),
+        }
     }
 
     /// The value of a row; none if there is no row, or no table yet.

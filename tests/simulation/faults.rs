@@ -104,7 +104,8 @@ impl World {
             60..72 => self.kill_a_supervisor(),
             72..74 => self.reboot_a_host(),
             74..84 => self.stop_a_supervisor(),
-            84..95 => self.run_a_sibling(),
+            84..92 => self.run_a_sibling(),
+            92..95 => self.meddle_with_a_row(),
             _ => self.wake(),
         }
     }
@@ -174,6 +175,22 @@ impl World {
         if self.rng.bool() {
             let key = self.rng.bool().then_some(key);
             self.to_all(|| Event::Notified { database, key: key.clone() });
+        }
+    }
+
+    /// An application writes what the contract does not know, or deletes the row of a tenant that does not run.
+    fn meddle_with_a_row(&mut self) {
+        let (database, key) = self.any_row();
+        let store = &mut self.databases[database.0 as usize];
+        if store.open_run(&key).is_some() || self.ledger.foreign.contains(&(database, key.clone())) {
+            return;
+        }
+        if self.rng.bool() {
+            store.rows.remove(&key);
+            self.say(|| format!("somebody deletes the row {key}"));
+        } else if let Some(row) = store.rows.get_mut(&key) {
+            row.value = RowValue::Unknown("broken".into());
+            self.say(|| format!("somebody writes nonsense into {key}"));
         }
     }
 
@@ -273,6 +290,9 @@ impl World {
             let place = DatabaseId(u32::try_from(place).unwrap());
             for (key, row) in &mut database.rows {
                 row.paused_at = None;
+                if matches!(row.value, RowValue::Unknown(_)) && key != "site-name" {
+                    row.value = RowValue::Needed;
+                }
                 if foreign.contains(&(place, key.clone())) && !releases {
                     (row.value, row.updated_at) = (RowValue::Done, now);
                 }

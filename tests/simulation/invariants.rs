@@ -6,7 +6,7 @@ use crate::shell::SupervisorId;
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use tenantcron::model::{Becomes, DatabaseId, DbTime, Exchange, Outcome, RowValue, RunId, TenantName};
-use tenantcron::scheduler::{Closing, Exit, ExitReason, Mode, NotStarted, StaleAction};
+use tenantcron::scheduler::{Closing, Exit, ExitReason, Listed, Mode, NotStarted, Notice, StaleAction};
 
 /// How a run ended, as the kernel told its supervisor.
 #[derive(Debug, Clone)]
@@ -47,6 +47,28 @@ impl World {
         let held = supervisor.runs.len() - supervisor.adopting.len() + supervisor.slots.len();
         let fits = !supervisor.rules.mode.uses_slots() || held + slots as usize <= supervisor.rules.workers as usize;
         assert!(fits, "{held} slots are held and {slots} more asked for, of {}", supervisor.rules.workers);
+        if self.plan.calm && !supervisor.rules.shared {
+            self.check_lock_order(id, tenants);
+        }
+    }
+
+    /// One calm node with many databases: who is picked stands before all that are needed and could be talked of.
+    fn check_lock_order(&self, id: SupervisorId, picks: &[TenantName]) {
+        let place = |tenant: &Listed| {
+            let row = self.databases[tenant.database.0 as usize].rows.get(&tenant.key)?;
+            (row.value == RowValue::Needed).then(|| (row.updated_at, tenant.tenant.name.clone()))
+        };
+        let picked: Vec<_> = picks.iter().map(|name| place(self.listed(name))).collect();
+        assert!(picked.is_sorted(), "picked out of order: {picked:?}");
+        for tenant in &self.plan.tenants {
+            let offered = self.hosts[0].locks.contains_key(&tenant.tenant.name);
+            let busy = offered || self.supervisors[id.0].flights.contains_key(&tenant.database);
+            let Some(waiting) = place(tenant).filter(|_| !busy && !picks.contains(&tenant.tenant.name)) else {
+                continue;
+            };
+            let before = picked.iter().flatten().all(|picked| *picked < waiting);
+            assert!(before, "{picked:?} are picked, and {waiting:?} waits");
+        }
     }
 
     pub fn check_exchange(&self, id: SupervisorId, database: DatabaseId, exchange: &Exchange) {
@@ -62,7 +84,7 @@ impl World {
             assert!(supervisor.listed.contains(name), "{name} is offered, and is not listed");
             let lock = self.hosts[supervisor.node].locks.get(name).and_then(|held| held.supervisor);
             assert_eq!(lock, Some(id), "{name} is offered without its lock");
-            let paused = self.databases[database.0 as usize].rows[&offer.key].paused_at;
+            let paused = self.databases[database.0 as usize].rows.get(&offer.key).and_then(|row| row.paused_at);
             let seen = supervisor.seen.get(&(database, offer.key.clone()));
             let known =
                 paused.is_some_and(|at| seen.is_some_and(|seen| self.databases[database.0 as usize].time(*seen) > at));
@@ -232,6 +254,24 @@ impl World {
         assert_eq!(unrelated, Some(&Row::of_another_program()), "another program's row was touched");
     }
 
+    /// Without faults the pid is known after two seconds, and lives are confirmed every thirty.
+    pub fn check_lives(&self, database: DatabaseId) {
+        let store = &self.databases[database.0 as usize];
+        let now = store.time(self.now);
+        for run in store.runs.iter().filter(|run| run.closed.is_none()) {
+            let Some(tree) = self.hosts[0].tree_of((database, run.identity.id)).filter(|tree| tree.main_lives) else {
+                continue;
+            };
+            let (age, silent) = (now.since(run.identity.started_at).as_secs(), now.since(run.alive_at).as_secs());
+            assert!(
+                age < 3 || run.pid == Some(tree.pid),
+                "{} runs for {age} s and its pid is not recorded",
+                tree.tenant
+            );
+            assert!(silent < 32, "{} runs and has not been confirmed for {silent} s", tree.tenant);
+        }
+    }
+
     fn check_closed(&mut self, run: RunKey, key: &str, closed: &Closed) {
         self.trace.count("outcome", &closed.outcome);
         let living = self.hosts.iter().find_map(|host| host.tree_of(run));
@@ -293,6 +333,20 @@ impl World {
         let row = &store.rows[key];
         let at = if row.value == RowValue::Running { store.before[key] } else { row.updated_at };
         (at, key.to_owned())
+    }
+
+    pub fn check_notice(&mut self, id: SupervisorId, notice: &Notice) {
+        self.trace.count("notice", notice);
+        let told_down = &mut self.supervisors[id.0].told_down;
+        match notice {
+            Notice::DatabaseDown { database, .. } => {
+                assert!(told_down.insert(*database), "{database:?} is told to be down twice")
+            }
+            Notice::DatabaseUp { database, .. } => {
+                assert!(told_down.remove(database), "{database:?} is told to be up, and was not down")
+            }
+            _ => {}
+        }
     }
 
     pub fn check_step(&mut self, id: SupervisorId) {

@@ -52,6 +52,8 @@ pub struct Supervisor {
     pub closed_by_another: BTreeSet<RunKey>,
     /// Adopted, and the core has not heard it yet.
     pub adopting: BTreeSet<RunKey>,
+    /// Databases told to be down.
+    pub told_down: BTreeSet<DatabaseId>,
     pub tick_at: Option<u64>,
     pub pace: Pace,
 }
@@ -85,6 +87,7 @@ impl Supervisor {
             listed: BTreeSet::new(),
             closed_by_another: BTreeSet::new(),
             adopting: BTreeSet::new(),
+            told_down: BTreeSet::new(),
             tick_at: None,
             pace: Pace::default(),
         }

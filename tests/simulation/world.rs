@@ -143,7 +143,10 @@ impl World {
 
     fn happen(&mut self, what: What) {
         match what {
-            What::Heard(id, event) => self.hear(id, event),
+            What::Heard(id, event) => {
+                let events = self.with_others(id, event);
+                self.hear_all(id, events);
+            }
             What::Tick(id) => {
                 if self.supervisors[id.0].tick_at == Some(self.now) {
                     self.supervisors[id.0].tick_at = None;
@@ -204,18 +207,39 @@ impl World {
         }
     }
 
-    /// The core takes in an event; its actions are performed.
+    /// What is heard at the same moment is sometimes taken in together.
+    fn with_others(&mut self, id: SupervisorId, event: Event) -> Vec<Event> {
+        let mut events = vec![event];
+        while self.plan.batches
+            && let Some(next) = self.agenda.first_entry()
+            && next.key().0 == self.now
+            && matches!(next.get(), What::Heard(other, _) if *other == id)
+        {
+            if let What::Heard(_, event) = next.remove() {
+                events.push(event);
+            }
+        }
+        events
+    }
+
     pub fn hear(&mut self, id: SupervisorId, event: Event) {
+        self.hear_all(id, vec![event]);
+    }
+
+    /// The core takes in what happened; its actions are performed.
+    fn hear_all(&mut self, id: SupervisorId, events: Vec<Event>) {
         if !self.supervisors[id.0].lives {
             return;
         }
-        self.say(|| format!("{} ← {}", id.0, short(&event)));
-        self.hears(id, &event);
+        for event in &events {
+            self.say(|| format!("{} ← {}", id.0, short(event)));
+            self.hears(id, event);
+        }
         let now = self.now;
         let supervisor = &mut self.supervisors[id.0];
-        let actions = supervisor.scheduler.handle(supervisor.moment(now), event);
+        let actions = supervisor.scheduler.handle_all(supervisor.moment(now), events);
         for notice in self.supervisors[id.0].scheduler.take_notices() {
-            self.trace.count("notice", &notice);
+            self.check_notice(id, &notice);
             self.say(|| format!("{} says {notice:?}", id.0));
         }
         for action in actions {
@@ -242,9 +266,11 @@ impl World {
         let supervisor = &mut self.supervisors[id.0];
         let wait = match event {
             Event::StopAsked => {
+                let again = supervisor.stop_at.is_some() && !supervisor.drains;
                 supervisor.stop_at.get_or_insert(self.now);
-                // SIGTERM, SIGKILL, the record, and what an exchange may take.
-                supervisor.rules.kill_after + Duration::from_secs(20 + 10)
+                // SIGTERM, SIGKILL (at once when asked again), the patience of the record.
+                let kill_after = if again { Duration::ZERO } else { supervisor.rules.kill_after };
+                kill_after + Duration::from_secs(20 + 3)
             }
             Event::DrainAsked => {
                 supervisor.drains = true;
@@ -272,6 +298,9 @@ impl World {
         exchange: &Exchange,
         back: Option<(u64, bool)>,
     ) {
+        if self.plan.calm {
+            self.check_lives(database);
+        }
         let store = &mut self.databases[database.0 as usize];
         let answer = |result, of| What::Answered { supervisor: id, database, number, result: Box::new(result), of };
         if store.down {
