@@ -153,10 +153,8 @@ fn parameters(url: &str) -> Result<BTreeMap<String, String>, String> {
                 given.remove(name);
                 keep(&mut given, name, value)?;
             }
-            _ if name.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_') => {
-                return Err(format!("unknown parameter `{name}`"));
-            }
-            _ => return Err(format!("unknown parameter{ESCAPE}")),
+            _ if query.contains('@') => return Err(format!("unknown parameter{ESCAPE}")),
+            _ => return Err(format!("unknown parameter `{name}`")),
         }
     }
     if given.get("gssencmode").is_some_and(|mode| mode == "require") {
