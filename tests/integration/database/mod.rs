@@ -4,6 +4,7 @@
 mod contention;
 mod crowd;
 mod layouts;
+mod logins;
 mod migrate;
 
 use crate::support::daemon::Supervisor;
