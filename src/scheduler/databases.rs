@@ -11,7 +11,7 @@ use super::tenant::{Stage, TenantId};
 use crate::model::{
     Claim, DatabaseId, DbTime, Exchange, Moment, Offer, Poll, Refresh, Release, Reset, RowValue, Trouble, TroubleKind,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub(super) struct Database {
     pub clock: Option<(DbTime, Moment)>,
     pub health: Health,
     backoff: Backoff,
+    /// That it is down was told.
+    told_down: bool,
     /// An exchange is under way.
     pub in_flight: Option<InFlight>,
     /// Its next claim's locks are being taken.
@@ -36,6 +38,8 @@ pub(super) struct Database {
     polled_before: bool,
     /// Keys to look at before that.
     pub look_at: BTreeSet<String>,
+    /// Keys to look at from these moments on: rows that somebody held locked.
+    look_later: BTreeMap<String, Moment>,
     /// Runs of ours that live.
     pub runs: BTreeSet<TenantId>,
     /// Runs of ours that ended and are not recorded.
@@ -81,7 +85,8 @@ pub(super) struct InFlight {
 pub(super) enum Polls {
     #[default]
     Nothing,
-    Some,
+    /// Some, for once.
+    Some(Arc<[String]>),
     /// All that were known when it was sent.
     All(Arc<[String]>),
 }
@@ -96,6 +101,11 @@ impl Database {
     /// Slots that its claims hold.
     pub fn slots_offered(&self) -> u32 {
         self.claim.limit + self.in_flight.as_ref().map_or(0, |flight| flight.claim.limit)
+    }
+
+    /// A row that somebody holds locked is looked at again, alone.
+    pub fn look_again(&mut self, key: String, at: Moment) {
+        self.look_later.insert(key, at);
     }
 
     /// Answered, or failed, at least once.
@@ -189,14 +199,17 @@ impl Scheduler {
             flight.releases = database.releases.iter().map(|release| release.key.clone()).collect();
             exchange.release = std::mem::take(&mut database.releases);
         }
+        let due = database.look_later.extract_if(.., |_, at| *at <= now).map(|(key, _)| key);
+        database.look_at.extend(due);
         if database.poll_due.is_some_and(|due| due <= now) && !database.keys.is_empty() {
             exchange.poll = Some(Poll { keys: Arc::clone(&database.keys) });
             database.poll_due = None;
             database.look_at.clear();
             flight.polls = Polls::All(Arc::clone(&database.keys));
         } else if !database.look_at.is_empty() && database.health == Health::Up {
-            exchange.poll = Some(Poll { keys: std::mem::take(&mut database.look_at).into_iter().collect() });
-            flight.polls = Polls::Some;
+            let keys: Arc<[String]> = std::mem::take(&mut database.look_at).into_iter().collect();
+            exchange.poll = Some(Poll { keys: Arc::clone(&keys) });
+            flight.polls = Polls::Some(keys);
         }
         if exchange.is_empty() {
             return None;
@@ -272,7 +285,8 @@ impl Scheduler {
         if database.in_flight.is_some() || database.awaiting_locks {
             return None;
         }
-        let next = [database.poll_due, self.refresh_due(id), self.record_due(id)].into_iter().flatten().min()?;
+        let look = database.look_later.values().min().copied();
+        let next = [database.poll_due, look, self.refresh_due(id), self.record_due(id)].into_iter().flatten().min()?;
         match database.health {
             Health::Down { retry_at, .. } => Some(next.max(retry_at)),
             Health::Unknown | Health::Up => Some(next),
@@ -346,7 +360,10 @@ impl Scheduler {
         } else if before != Health::Up {
             database.poll_by(moment);
         }
-        if let Health::Down { since, .. } = before {
+        let told = std::mem::take(&mut database.told_down);
+        if let Health::Down { since, .. } = before
+            && told
+        {
             self.notices.push(Notice::DatabaseUp { database: id, down_for: moment.since(since) });
         }
         if before != Health::Up {
@@ -372,9 +389,14 @@ impl Scheduler {
         let since = if let Health::Down { since, .. } = before { since } else { now };
         database.health = Health::Down { since, retry_at };
         database.poll_by(retry_at);
+        // A single statement that the server refused (a deadlock, a cancel) is a hiccup; twice in a row is an outage.
+        let is_outage = trouble.kind != TroubleKind::Refused || matches!(before, Health::Down { .. });
+        let tell = is_outage && !std::mem::replace(&mut database.told_down, true);
         self.rng = rng;
-        if !matches!(before, Health::Down { .. }) {
+        if tell {
             self.notices.push(Notice::DatabaseDown { database: id, text: trouble.text.clone() });
+        }
+        if !matches!(before, Health::Down { .. }) {
             self.touch_all_of(id);
         }
     }

@@ -21,6 +21,10 @@ impl World {
                     self.after(0, What::Heard(id, Event::GroupEmptied { tenant }));
                 }
             }
+            Action::ProbeLock { tenant } => {
+                let held = self.host_of(id).locks.contains_key(&tenant);
+                self.after(0, What::Heard(id, Event::LockProbed { tenant, held }));
+            }
             Action::Examine(unknown) => {
                 let delay = self.rng.u64(..5_000);
                 self.after(delay, What::Examine(id, unknown));
