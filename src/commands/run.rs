@@ -43,7 +43,10 @@ pub fn run(
         Err(error) => {
             log::error!("{error}");
             log.flush();
-            eprintln!("tenantcron: {error}");
+            if !log.is_on_stderr() && !log.owes() {
+                // Whoever called it sees why, whatever log.target says. What syslog does not take is told at the end.
+                eprintln!("tenantcron: {error}");
+            }
             match error {
                 StartError::Held { .. } | StartError::Host(_) => exit::FAILED,
                 StartError::NoSuchTenant(_) => exit::USAGE,

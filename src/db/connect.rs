@@ -5,10 +5,8 @@
 
 use super::error::{ConnectError, chain};
 use super::stream::Stream;
-use super::url::{DatabaseUrl, Host, Place, Root, Session, TlsMode};
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
-use openssl::x509::store::X509StoreBuilder;
-use postgres_openssl::TlsConnector;
+use super::tls::connector;
+use super::url::{DatabaseUrl, Host, Place, Session, Tls, TlsMode};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{NoTls, TlsConnect};
 use tokio_postgres::{AsyncMessage, Client, Config, Notification, SimpleQueryMessage};
 
 /// How long a polite goodbye may take.
@@ -29,7 +28,8 @@ pub(crate) struct Connection {
     pub client: Client,
     driver: JoinHandle<()>,
     target: Target,
-    tls: super::url::Tls,
+    /// None for a session in the clear.
+    tls: Option<Tls>,
 }
 
 /// One address of one host.
@@ -64,11 +64,13 @@ impl Connection {
         self.driver.abort();
         let (target, tls) = (self.target, self.tls);
         tokio::spawn(timeout(CANCEL, async move {
-            let Ok(connector) = connector(&tls, &target.place) else { return };
-            if let Ok(stream) = Stream::connect(target.socket(), None, None).await {
-                // nobody learns whether it helped; the line is cut anyway
-                let _ = token.cancel_query_raw(stream, connector).await;
-            }
+            let Ok(stream) = Stream::connect(target.socket(), None, None).await else { return };
+            // nobody learns whether it helped; the line is cut anyway
+            let _ = match tls.as_ref().map(|tls| connector(tls, &target.place)) {
+                None => token.cancel_query_raw(stream, NoTls).await,
+                Some(Ok(connector)) => token.cancel_query_raw(stream, connector).await,
+                Some(Err(_)) => Ok(()),
+            };
         }));
     }
 }
@@ -180,30 +182,44 @@ async fn login(
     if let Some(word) = &password.word {
         config.password(word);
     }
-    let connector = match mode {
-        SslMode::Disable => bare_connector(&target.place)?,
-        _ => connector(&url.tls, &target.place)?,
+    let begun = match mode {
+        SslMode::Disable => begin(&config, stream, NoTls, ear).await,
+        _ => begin(&config, stream, connector(&url.tls, &target.place)?, ear).await,
     };
-    let (client, mut connection) = config.connect_raw(stream, connector).await.map_err(|error| {
+    let (client, driver) = begun.map_err(|error| {
         if error.as_db_error().is_none() && error.to_string().starts_with("error performing TLS handshake") {
             return ConnectError::Tls(chain(&error));
         }
         ConnectError::Login(error, password.problem)
     })?;
+    let tls = (mode != SslMode::Disable).then(|| url.tls.clone());
+    Ok(Connection { client, driver, target: target.clone(), tls })
+}
+
+/// Logs in, and sets the task going that moves the bytes.
+async fn begin<T>(
+    config: &Config,
+    stream: Stream,
+    tls: T,
+    ear: Option<Ear>,
+) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error>
+where
+    T: TlsConnect<Stream>,
+    T::Stream: Send + 'static,
+{
+    let (client, mut connection) = config.connect_raw(stream, tls).await?;
     let driver = tokio::spawn(async move {
         while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-            match (message, &ear) {
-                (AsyncMessage::Notification(word), Some(ear)) => {
-                    if ear.send(word).is_err() {
-                        break;
-                    }
-                }
-                (AsyncMessage::Notice(notice), _) => log::debug!("{}: {}", notice.severity(), notice.message()),
-                _ => {}
+            let wanted = match (message, &ear) {
+                (AsyncMessage::Notification(word), Some(ear)) => ear.send(word).is_ok(),
+                _ => true,
+            };
+            if !wanted {
+                break;
             }
         }
     });
-    Ok(Connection { client, driver, target: target.clone(), tls: url.tls.clone() })
+    Ok((client, driver))
 }
 
 /// Whether the session is of the kind that `target_session_attrs` wants.
@@ -217,62 +233,4 @@ async fn suits(client: &Client, wanted: Session) -> Result<bool, ConnectError> {
     };
     let answer = client.simple_query(question).await.map_err(|error| ConnectError::Login(error, None))?;
     Ok(answer.iter().any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some(yes))))
-}
-
-/// For a session without TLS; never used for one.
-fn bare_connector(place: &Place) -> Result<TlsConnector, ConnectError> {
-    connector(
-        &super::url::Tls {
-            mode: TlsMode::Disable,
-            root: Root::Nowhere,
-            certificate: None,
-            key: None,
-            certificate_wanted: false,
-            server_name: false,
-        },
-        place,
-    )
-}
-
-fn connector(tls: &super::url::Tls, place: &Place) -> Result<TlsConnector, ConnectError> {
-    let broken = |what: &str| {
-        let what = what.to_owned();
-        move |error: openssl::error::ErrorStack| ConnectError::Files(format!("{what}: {error}"))
-    };
-    let plain = broken("openssl");
-    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(&plain)?;
-    builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(&plain)?;
-    let verifies = matches!(tls.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
-    builder.set_verify(if verifies { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
-    match &tls.root {
-        Root::File(path) if verifies => {
-            // only this file is trusted, not what the system trusts besides
-            builder.set_cert_store(X509StoreBuilder::new().map_err(&plain)?.build());
-            builder.set_ca_file(path).map_err(broken(&format!(
-                "root certificate {} cannot be read (give sslrootcert, or sslmode=require to trust whoever answers)",
-                path.display()
-            )))?;
-        }
-        Root::Nowhere if verifies => {
-            return Err(ConnectError::Files("no root certificate: give sslrootcert".to_owned()));
-        }
-        _ => {}
-    }
-    if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key)
-        && tls.mode != TlsMode::Disable
-        && (tls.certificate_wanted || certificate.exists())
-    {
-        let what = format!("client certificate {}, key {}", certificate.display(), key.display());
-        builder.set_certificate_chain_file(certificate).map_err(broken(&what))?;
-        builder.set_private_key_file(key, openssl::ssl::SslFiletype::PEM).map_err(broken(&what))?;
-        builder.check_private_key().map_err(broken(&what))?;
-    }
-    let mut config = builder.build().configure().map_err(&plain)?;
-    config.set_verify_hostname(tls.mode == TlsMode::VerifyFull);
-    config.set_use_server_name_indication(tls.server_name);
-    let name = match &place.host {
-        Host::Tcp { name, .. } => name.as_str(),
-        Host::Socket(_) => "localhost",
-    };
-    Ok(TlsConnector::new(config, name))
 }

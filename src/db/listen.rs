@@ -3,7 +3,7 @@
 //! by another session has come back: behind PgBouncer LISTEN is accepted and deaf.
 
 use super::connect::connect;
-use super::pool::{Event, Reports};
+use super::pool::Event;
 use super::settings::Settings;
 use super::task::Answer;
 use super::url::DatabaseUrl;
@@ -40,6 +40,17 @@ pub(crate) enum End {
     Lost,
 }
 
+/// What follows from a report.
+#[derive(Default)]
+pub(crate) struct Follows {
+    /// What to tell the owner.
+    pub answer: Option<Answer>,
+    /// A word to send to a channel, and whom to tell when it is sent.
+    pub echo: Option<(String, oneshot::Sender<()>)>,
+    /// Its place is free.
+    pub freed: bool,
+}
+
 /// The listener of one database, as the pool sees it.
 pub(crate) struct Ear {
     stage: Stage,
@@ -74,12 +85,18 @@ impl Ear {
     }
 
     /// Takes the place that it was given.
-    pub fn open(&mut self, id: DatabaseId, url: &Arc<DatabaseUrl>, settings: &Settings, reports: Reports) {
+    pub fn open(
+        &mut self,
+        id: DatabaseId,
+        url: &Arc<DatabaseUrl>,
+        settings: &Settings,
+        reports: mpsc::UnboundedSender<Event>,
+    ) {
         let (url, limit) = (Arc::clone(url), settings.deadlines.connect);
         let task = tokio::spawn(async move {
             let end = listen(id, &url, limit, &reports).await;
             // the pool may have ended
-            let _ = reports.send(Event::from((id, Heard::Ended(end))));
+            let _ = reports.send(Event::Heard(id, Heard::Ended(end)));
         });
         self.stage = Stage::Open(task.abort_handle());
     }
@@ -95,42 +112,37 @@ impl Ear {
         }
     }
 
-    /// What follows from a report: answers, a word to be sent, and whether a place became free.
-    pub fn heard(
-        &mut self,
-        id: DatabaseId,
-        heard: Heard,
-    ) -> (Vec<Answer>, Option<(String, oneshot::Sender<()>)>, bool) {
+    /// What follows from a report.
+    pub fn heard(&mut self, database: DatabaseId, heard: Heard) -> Follows {
         match heard {
-            Heard::Up(channel, sent) => (Vec::new(), Some((channel, sent)), false),
+            Heard::Up(channel, sent) => Follows { echo: Some((channel, sent)), ..Follows::default() },
             Heard::Echo => {
                 self.losses = 0;
                 let missed = std::mem::replace(&mut self.missed, true);
-                let answers = missed.then_some(Answer::Notified { database: id, key: None });
-                (answers.into_iter().collect(), None, false)
+                Follows { answer: missed.then_some(Answer::Notified { database, key: None }), ..Follows::default() }
             }
             Heard::Word(key) => {
                 let key = Some(key).filter(|key| !key.is_empty());
-                (vec![Answer::Notified { database: id, key }], None, false)
+                Follows { answer: Some(Answer::Notified { database, key }), ..Follows::default() }
             }
             Heard::Ended(End::Deaf) => {
                 self.stage = Stage::GivenUp;
-                let text =
-                    "no echo of our own NOTIFY (PgBouncer?): requests of others are seen at the next poll".to_owned();
-                (vec![Answer::Info { database: id, text }], None, true)
+                let text = "no echo of our own NOTIFY (PgBouncer?): requests of others are seen at the next poll";
+                let answer = Some(Answer::Info { database, text: text.to_owned() });
+                Follows { answer, freed: true, ..Follows::default() }
             }
             Heard::Ended(End::Lost) => {
                 let wait = Duration::from_secs(1 << self.losses.min(5)).min(LONGEST);
                 self.losses += 1;
                 let jitter = wait.mul_f64(fastrand::f64() / 2.0);
                 self.stage = Stage::Wanted { at: Instant::now() + wait / 2 + jitter };
-                (Vec::new(), None, true)
+                Follows { freed: true, ..Follows::default() }
             }
         }
     }
 }
 
-async fn listen(id: DatabaseId, url: &DatabaseUrl, limit: Duration, reports: &Reports) -> End {
+async fn listen(id: DatabaseId, url: &DatabaseUrl, limit: Duration, reports: &mpsc::UnboundedSender<Event>) -> End {
     let (ear, mut words) = mpsc::unbounded_channel();
     let Ok(connection) = connect(url, limit, Some(ear)).await else { return End::Lost };
     let channel = format!("tenantcron_echo_{:016x}", fastrand::u64(..));
@@ -140,7 +152,7 @@ async fn listen(id: DatabaseId, url: &DatabaseUrl, limit: Duration, reports: &Re
         return End::Lost;
     }
     let (back, sent) = oneshot::channel();
-    let report = |heard| reports.send(Event::from((id, heard))).is_ok();
+    let report = |heard| reports.send(Event::Heard(id, heard)).is_ok();
     if !report(Heard::Up(channel.clone(), back)) || sent.await.is_err() {
         connection.close().await;
         return End::Lost;

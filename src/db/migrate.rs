@@ -26,14 +26,7 @@ pub(crate) async fn meet(
     migrate: Migrate,
     access: Access,
 ) -> Result<Tables, Failure> {
-    let found = statements.inspect(client).await?;
-    let found = match (access, migrate) {
-        (Access::ReadWrite, Migrate::Auto) if !found.is_whole() => create(client, statements).await?,
-        (Access::ReadWrite, Migrate::Manual) if !found.is_whole() => {
-            return Err(Failure::Unfit("tables are missing; run `tenantcron migrate`".to_owned()));
-        }
-        _ => found,
-    };
+    let mut found = statements.inspect(client).await?;
     if let Some(why) = statements.misfit(&found) {
         return Err(Failure::Unfit(why));
     }
@@ -42,6 +35,14 @@ pub(crate) async fn meet(
             "no plain valid unique index on key in {}; run `tenantcron migrate`",
             statements.tables_of(&found)
         )));
+    }
+    if access == Access::ReadWrite && !found.is_whole() {
+        found = match migrate {
+            Migrate::Auto => create(client, statements).await?,
+            Migrate::Manual => {
+                return Err(Failure::Unfit("tables are missing; run `tenantcron migrate`".to_owned()));
+            }
+        };
     }
     Ok(found.look().map_or(Tables::Absent, Tables::Stand))
 }

@@ -5,18 +5,22 @@ use super::connect::Connection;
 use super::error::Failure;
 use super::exchange::{Ground, exchange};
 use super::migrate::{self, Tables};
-use super::settings::Settings;
+use super::settings::{Deadlines, Settings};
 use super::statements::{Look, Statements};
 use super::task::{Answer, Ask, TenantRow, is_down, writes};
 use super::url::DatabaseUrl;
 use crate::model::{DatabaseId, Exchange, Polled, Reply};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// How many old runs one batch removes.
 const BATCH: u32 = 500;
+
+/// How long a session may rest and still be believed.
+const RESTED: Duration = Duration::from_secs(3);
 
 /// Everything a piece of work needs beside its session.
 #[derive(Clone)]
@@ -39,9 +43,20 @@ pub(crate) struct Done {
     pub again: Option<Ask>,
 }
 
-/// Does what is asked.
-pub(crate) async fn perform(desk: Desk, connection: Connection, mut tables: Tables, ask: Ask) -> Done {
-    let limit = desk.settings.deadlines.exchange;
+/// Does what is asked. A session that has rested is first asked whether it still stands, so that a server
+/// restarted meanwhile does not leave in doubt what was never sent.
+pub(crate) async fn perform(
+    desk: Desk,
+    connection: Connection,
+    rested: Duration,
+    mut tables: Tables,
+    ask: Ask,
+) -> Done {
+    let Deadlines { exchange: limit, patience, .. } = desk.settings.deadlines;
+    if rested > RESTED && !timeout(patience, connection.client.check_connection()).await.is_ok_and(|up| up.is_ok()) {
+        connection.abandon();
+        return Done { answer: None, connection: None, tables, down: false, again: Some(ask) };
+    }
     let sent = AtomicBool::new(false);
     let work = act(&desk, &connection.client, &mut tables, &ask, &sent);
     let outcome = timeout(limit, work).await.unwrap_or(Err(Failure::Late(limit)));

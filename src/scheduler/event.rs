@@ -15,7 +15,7 @@ pub enum Event {
     Locked {
         /// Won by us.
         won: Vec<TenantName>,
-        /// Held by another process of this host, by its pid where the file tells.
+        /// Held by another process of this host: by the run's pid where the file tells, by none while it is only claiming.
         held: Vec<(TenantName, Option<i32>)>,
         /// Slots won, at most as many as were asked for.
         slots: u32,

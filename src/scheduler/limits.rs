@@ -175,7 +175,10 @@ impl Scheduler {
                 tenant.stage = Stage::Idle;
                 tenant.not_before = self.now + LOCK_RETRY;
                 tenant.wait = Some(Wait::LockHeld(*pid));
-                self.refuse(id, "another process of this host holds its lock");
+                // Without a process it may only be offered to a claim: that is soon over, and waited for.
+                if pid.is_some() || self.opening_until.is_none_or(|until| until <= self.now) {
+                    self.refuse(id, "another process of this host holds its lock");
+                }
             } else if won.contains(&name) {
                 let claim = &mut self.databases_mut(database).claim;
                 let room = !takes_slots || left > 0;

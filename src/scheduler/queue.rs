@@ -23,8 +23,11 @@ impl Scheduler {
         let Some(tenant) = self.tenants.get(id) else { return };
         let startable = self.is_startable(tenant);
         let now_known = self.database_now(tenant.listed.database);
+        // One that is offered, or was and whose row is read again, waits on: that it was not won makes nobody less late.
+        let waits_on = matches!(tenant.stage, Stage::Offered) || (tenant.is_idle() && tenant.row.is_none());
         if let Some(tenant) = self.tenants.get_mut(id) {
             tenant.startable_since = match (startable, tenant.startable_since, now_known) {
+                (false, since, _) if waits_on => since,
                 (false, ..) => None,
                 (true, Some(since), _) => Some(since),
                 (true, None, now) => now,

@@ -199,7 +199,6 @@ impl Scheduler {
             row.updated_at = started_at;
         }
         tenant.stage = Stage::Run(Box::new(run));
-        tenant.stale_told = None;
         if matches!(self.rules.mode, Mode::Named { .. }) {
             self.tried.insert(id);
         }
@@ -266,8 +265,13 @@ impl Scheduler {
                 if matches!(self.rules.mode, Mode::Named { .. }) {
                     self.refused.insert(id);
                 }
-                let retry = self.back_off(id);
-                self.notices.push(Notice::SpawnFailed { tenant: name.clone(), text, retry_in: retry.since(now) });
+                // What the host lacks, it lacks for all: one alert, not one for each tenant that feels it.
+                let known = self.tenants.iter().any(|(_, tenant)| tenant.backoff.is_failing());
+                let (tenant, retry_in) = (name.clone(), self.back_off(id).since(now));
+                self.notices.push(match known {
+                    false => Notice::SpawnFailed { tenant, text, retry_in },
+                    true => Notice::SpawnFailedAgain { tenant, text, retry_in },
+                });
                 self.close_run(id, RecordAs::Undo);
             }
         }
@@ -406,7 +410,6 @@ impl Scheduler {
         };
         let database = run.database;
         tenant.stage = Stage::Idle;
-        tenant.stale_told = None;
         tenant.other = None;
         tenant.row = match (tenant.row.take(), row) {
             (Some(known), Some(updated_at)) => Some(Row { value, updated_at, ..known }),

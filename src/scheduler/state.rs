@@ -199,6 +199,13 @@ impl Scheduler {
     fn reloaded(&mut self, rules: Rules) {
         let mode = self.rules.mode;
         self.rules = Rules { mode, ..rules };
+        let poll_by = self.now + self.rules.poll;
+        for database in &mut self.databases {
+            if database.poll_due.is_some() {
+                database.poll_by(poll_by);
+            }
+        }
+        self.dirty.extend((0u32..).map(DatabaseId).take(self.databases.len()));
         for id in self.tenants.ids().collect::<Vec<_>>() {
             if let Some(tenant) = self.tenants.get_mut(id) {
                 // What waits for a round's end is looked at again under the new rule.

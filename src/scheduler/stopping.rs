@@ -6,7 +6,7 @@ use super::notice::Notice;
 use super::rules::{Mode, RECORD_PATIENCE};
 use super::run::Why;
 use super::state::{Scheduler, Timer};
-use super::tenant::{Stage, TenantId};
+use super::tenant::{Stage, TenantId, Wait};
 use crate::model::{Moment, RowValue};
 
 /// How far a stop has come.
@@ -174,7 +174,7 @@ impl Scheduler {
         if unrecorded > 0 {
             return (self.record_deadline() <= self.now).then_some(ExitReason::Unrecorded(unrecorded));
         }
-        if self.talking() || self.can_start_some() {
+        if self.talking() || self.can_start_some() || self.waits_for_a_lock() {
             return None;
         }
         for id in self.tenants.ids().collect::<Vec<_>>() {
@@ -189,6 +189,13 @@ impl Scheduler {
         }
         let refused = !self.refused.is_empty();
         self.none_answered().or(Some(if refused { ExitReason::Refused } else { ExitReason::Done }))
+    }
+
+    /// `run TENANT…`: somebody who is only claiming holds the lock of one that was not refused.
+    fn waits_for_a_lock(&self) -> bool {
+        self.tenants.iter().any(|(_, tenant)| {
+            tenant.not_before > self.now && matches!(tenant.wait, Some(Wait::LockHeld(_))) && self.is_startable(tenant)
+        })
     }
 
     fn leave_dry_run(&mut self) -> Option<ExitReason> {

@@ -85,6 +85,8 @@ pub struct Supervisor {
     /// Locks of tenants that are offered.
     pub(super) locks: HashMap<TenantName, TenantLock>,
     pub(super) runs: Runs,
+    /// Daemons that still hold a tenant's lock file and were named.
+    pub(super) left_behind: HashMap<TenantName, Vec<Process>>,
     pub(super) spawner: Spawner,
     pub(super) environment: ChildEnvironment,
     pub(super) own_environment: Vec<(OsString, OsString)>,
@@ -146,7 +148,8 @@ impl Supervisor {
         let identity = start::host_identity(&loaded).map_err(host("/proc"))?;
         let me = Process::me().map_err(host("/proc"))?;
         let clock = Clock::start();
-        let state = StateFolder::make(config.state.as_deref(), &loaded.instance, &Places::here())
+        let take = if purpose.mode == Mode::DryRun { StateFolder::look } else { StateFolder::make };
+        let state = take(config.state.as_deref(), &loaded.instance, &Places::here())
             .map_err(|why| StartError::Host(why.to_string()))?;
         let lock = if purpose.mode == Mode::Daemon { Some(take_place(&state, &identity, me)?) } else { None };
         let signals = Signals::install().map_err(host("signals"))?;
@@ -195,6 +198,7 @@ impl Supervisor {
             slots: Vec::new(),
             locks: HashMap::new(),
             runs: Runs::default(),
+            left_behind: HashMap::new(),
             spawner: Spawner::new().map_err(host("spawning"))?,
             environment,
             own_environment: given.environment,

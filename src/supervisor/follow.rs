@@ -29,9 +29,8 @@ impl Follow {
         if !self.wanted {
             return;
         }
-        // The log may not exist yet, or be no file that can be read: then there is nothing to follow.
-        let opened = File::options().read(true).append(true).create(true).open(path);
-        if let Ok(mut log) = opened
+        // What is no file, or may not be read, cannot be followed.
+        if let Ok(mut log) = File::open(path)
             && log.metadata().is_ok_and(|found| found.is_file())
             && log.seek(SeekFrom::End(0)).is_ok()
         {

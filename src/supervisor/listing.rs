@@ -17,11 +17,13 @@ use std::time::Duration;
 /// `tenants.command` is ended after this.
 const COMMAND_MAY_TAKE: Duration = Duration::from_secs(30);
 
+type FolderAnswer = Result<Listing, String>;
+
 /// The sources and the questions under way.
 pub struct Lister {
     sources: Sources,
     config: config::Tenants,
-    folder_answers: (Sender<Result<Listing, String>>, Receiver<Result<Listing, String>>),
+    folder_answers: (Sender<FolderAnswer>, Receiver<FolderAnswer>),
     folder_asked: bool,
     query_asked: bool,
     command: Option<(Command, Moment, bool)>,

@@ -42,7 +42,7 @@ impl Supervisor {
                 }
                 Ok(None) => {
                     let holder = LockFile::read(&self.state.tenant_lock(&tenant)).unwrap_or_default();
-                    let pid = holder.process.or(holder.supervisor).map(|process| process.pid);
+                    let pid = holder.process.map(|process| process.pid);
                     held.push((tenant, pid));
                 }
                 Err(error) => {
@@ -184,20 +184,17 @@ impl Supervisor {
     /// Without a log the tenant runs all the same; its output is lost, and that is told.
     fn open_log(&mut self, tenant: &TenantName, run: RunId) -> Option<TenantFile> {
         let path = self.log_path(tenant)?;
-        self.follow.begin(tenant, &path);
-        let opened = TenantFile::open(path, tenant).and_then(|mut log| {
-            if let Err(error) = log.start_line(run) {
-                self.alert_hourly(&format!("log {tenant}"), &format!("{error}; output may be lost"));
+        match TenantFile::open(path, tenant) {
+            Ok(mut log) => {
+                self.follow.begin(tenant, log.path());
+                if let Err(error) = log.start_line(run) {
+                    self.alert_hourly(&format!("log {tenant}"), &format!("{error}; output may be lost"));
+                }
+                Some(log)
             }
-            Ok(log)
-        });
-        match opened {
-            Ok(log) => Some(log),
             Err(error) => {
-                self.alert_hourly(
-                    &format!("log {tenant}"),
-                    &format!("{error}; it runs all the same, its output is lost"),
-                );
+                let text = format!("{error}; it runs all the same, its output is lost");
+                self.alert_hourly(&format!("log {tenant}"), &text);
                 None
             }
         }
@@ -306,18 +303,21 @@ impl Supervisor {
         }
     }
 
-    /// A daemon that left the group and took the lock with it is named and let go, as under cron.
+    /// A daemon that left the group and took the lock with it is named, once, and let go, as under cron.
     fn name_left_behind(&mut self, tenant: &TenantName) {
-        match process::left_behind(&self.state, tenant, self.me) {
-            Ok(left) => {
-                for process in left {
-                    log::warn!(
-                        "{tenant}: pid {} left the run's process group and still holds its lock: let go, the tenant runs again",
-                        process.pid
-                    );
-                }
-            }
-            Err(error) => log::debug!("{tenant}: cannot see who holds its lock: {error}"),
+        let left = match process::left_behind(&self.state, tenant, self.me) {
+            Ok(left) => left,
+            Err(error) => return log::debug!("{tenant}: cannot see who holds its lock: {error}"),
+        };
+        let known = self.left_behind.remove(tenant).unwrap_or_default();
+        for process in left.iter().filter(|process| !known.contains(process)) {
+            log::warn!(
+                "{tenant}: pid {} left the run's process group and still holds its lock: let go, the tenant runs again",
+                process.pid
+            );
+        }
+        if !left.is_empty() {
+            self.left_behind.insert(tenant.clone(), left);
         }
     }
 

@@ -32,7 +32,7 @@ impl Supervisor {
         }
         new.node.clone_from(&self.config.node);
         new.state.clone_from(&self.config.state);
-        new.database = self.config.database.clone();
+        new.database = config::Database { poll: new.database.poll, ..self.config.database.clone() };
         let job = new.job.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         match ChildEnvironment::new(self.own_environment.clone(), job, &self.identity.node, &self.identity.instance) {
             Ok(environment) => self.environment = environment,
@@ -55,12 +55,20 @@ impl Supervisor {
         log::info!("configuration reloaded, {workers} workers");
     }
 
-    /// What a running supervisor is known by, or holds connections for, stays as it is.
-    fn fixed(&self, new: &Config) -> [(&'static str, bool); 3] {
+    /// What a running supervisor is known by, or its connections were made for, stays as it is.
+    fn fixed(&self, new: &Config) -> [(&'static str, bool); 9] {
+        let old = &self.config;
+        let (is, was) = (&new.database, &old.database);
         [
-            ("node", new.node != self.config.node),
-            ("state", new.state != self.config.state),
-            ("[database]", new.database != self.config.database),
+            ("node", new.node != old.node),
+            ("state", new.state != old.state),
+            ("database.url", is.url != was.url),
+            ("database.status_table", is.status_table != was.status_table),
+            ("database.run_table", is.run_table != was.run_table),
+            ("database.key", is.key != was.key),
+            ("database.migrate", is.migrate != was.migrate),
+            ("database.connections", is.connections != was.connections),
+            ("database.keep_runs", is.keep_runs != was.keep_runs),
         ]
     }
 }

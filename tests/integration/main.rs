@@ -12,4 +12,30 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod child_world;
+mod config;
+mod database;
+mod documents;
 mod kit;
+mod life;
+mod limits;
+mod logging;
+mod many_runs;
+mod named;
+mod names;
+mod once;
+mod operator;
+mod order;
+mod outcomes;
+mod recovery;
+mod request;
+mod rounds;
+mod rows;
+mod shutdown;
+mod sources;
+mod spawn_failure;
+mod stale;
+mod standby;
+mod state_folder;
+mod status;
+mod two_nodes;

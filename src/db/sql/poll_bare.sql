@@ -2,5 +2,6 @@
 SELECT now(), k.key, s.key IS NOT NULL, coalesce(s.value::text, ''),
        greatest(coalesce(s.updated_at, 'epoch'), 'epoch'), {created_at},
        false, NULL::timestamptz
-FROM unnest($1::text[]) AS k (key)
+FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
 LEFT JOIN {status} s ON s.key = k.key
+ORDER BY k.place

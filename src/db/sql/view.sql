@@ -5,7 +5,7 @@ SELECT now(), k.key, s.key IS NOT NULL, coalesce(s.value::text, ''),
        o.id, o.key, o.instance, o.node, o.host, o."group", o.pid, o.pid_start, o.started_at, o.alive_at,
        round(extract(epoch FROM o.lease) * 1000000)::int8,
        l.id, l.node, l.outcome, l.exit_code, l.signal, l.started_at, l.finished_at
-FROM unnest($1::text[]) AS k (key)
+FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
 LEFT JOIN {status} s ON s.key = k.key
 LEFT JOIN {flag} f ON f.key = k.key
 LEFT JOIN {run} o ON o.key = k.key AND o.finished_at IS NULL
@@ -14,3 +14,4 @@ LEFT JOIN LATERAL (
     FROM {run} r WHERE r.key = k.key AND r.finished_at IS NOT NULL
     ORDER BY r.started_at DESC LIMIT 1
 ) AS l ON true
+ORDER BY k.place

@@ -60,7 +60,6 @@ fn quote(name: &str, key: &'static str) -> Result<String, BadTable> {
 macro_rules! texts {
     ($($name:ident),+ $(,)?) => {
         /// Every text that does not depend on what a database's status table looks like.
-        #[expect(missing_docs, reason = "each file's first line says it")]
         pub(crate) struct Texts { pub tables: Tables, $(pub $name: String,)+ pub looks: [Looks; 2] }
 
         impl Texts {

@@ -1,13 +1,15 @@
 //! Sessions for all databases within `connections` places: who gets one, who must make way. One piece of
 //! work per database at a time. Databases that failed last time share one place and those that have never
 //! answered take at most half, so that what hangs delays nobody else by more than one deadline, once.
-//! Invariants: `open` counts every session that the server may count; nobody waits while a place is free
+//! Invariants: `open` counts every session that the server may count, but those given up; nobody waits while a place is free
 //! for them.
 
-use super::connect::{Connection, connect};
+mod places;
+
+use super::connect::Connection;
 use super::error::{ConnectError, unreachable};
-use super::lanes::{Lanes, Turn};
-use super::listen::{self, Ear, Heard};
+use super::lanes::Lanes;
+use super::listen::{Ear, Heard};
 use super::migrate::Tables;
 use super::perform::{Desk, Done, perform};
 use super::settings::Settings;
@@ -16,7 +18,7 @@ use super::task::{Answer, Ask};
 use super::url::DatabaseUrl;
 use crate::model::{DatabaseId, Trouble, TroubleKind};
 use std::collections::{HashMap, VecDeque};
-use std::mem::{replace, take};
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -40,7 +42,7 @@ pub(crate) enum Order {
 /// What the tasks report.
 pub(crate) enum Event {
     /// A connect came to an end.
-    Connected(Seat, u64, Result<Connection, ConnectError>),
+    Connected(Seat, u64, Result<Box<Connection>, ConnectError>),
     /// A piece of work came to an end.
     Done(Seat, u64, Box<Done>),
     /// A session is closed.
@@ -232,23 +234,24 @@ impl Pool {
                 if let Some(member) = self.members.get_mut(&seat).filter(|member| member.serial == serial) {
                     member.stage = Stage::Away;
                     self.seated.retain(|seated| *seated != seat);
+                    self.rejoin(seat);
                 }
             }
             Event::Heard(id, heard) => self.heard(id, heard),
         }
     }
 
-    fn connected(&mut self, seat: Seat, serial: u64, result: Result<Connection, ConnectError>) {
+    fn connected(&mut self, seat: Seat, serial: u64, result: Result<Box<Connection>, ConnectError>) {
         let Some(member) = self.members.get_mut(&seat).filter(|member| member.serial == serial) else {
             // it was made to make way at the very moment it succeeded
             if let Ok(connection) = result {
                 self.open += 1;
-                self.close(seat, serial, connection);
+                self.close(seat, serial, *connection);
             }
             return;
         };
         match result {
-            Ok(connection) => self.start(seat, connection),
+            Ok(connection) => self.start(seat, *connection, Duration::ZERO),
             Err(error) => {
                 let trouble = unreachable(&member.url, &error);
                 self.fail(seat, &trouble);
@@ -269,7 +272,7 @@ impl Pool {
     }
 
     /// Puts a session to the next piece of work of its database.
-    fn start(&mut self, seat: Seat, connection: Connection) {
+    fn start(&mut self, seat: Seat, connection: Connection, rested: Duration) {
         let Some(member) = self.members.get_mut(&seat) else { return };
         let Some(ask) = member.waiting.pop_front() else {
             member.stage = Stage::Idle { connection: Box::new(connection), since: Instant::now() };
@@ -284,7 +287,7 @@ impl Pool {
         };
         let (tables, serial, events) = (member.tables, member.serial, self.events.clone());
         tokio::spawn(async move {
-            let done = Box::new(perform(desk, connection, tables, ask).await);
+            let done = Box::new(perform(desk, connection, rested, tables, ask).await);
             // the pool may have ended
             let _ = events.send(Event::Done(seat, serial, done));
         });
@@ -297,8 +300,7 @@ impl Pool {
                 member.tables = tables;
                 member.standing = if down { Standing::Failing } else { Standing::Good };
                 if let Some(ask) = again {
-                    member.waiting.push_back(ask);
-                    self.lanes.join(seat, false);
+                    member.waiting.push_front(ask);
                 }
                 match connection {
                     // where the configuration's query asks need not be where the next one does
@@ -306,7 +308,6 @@ impl Pool {
                         member.stage = Stage::Closing;
                         self.close(seat, serial, connection);
                     }
-                    Some(connection) if !member.waiting.is_empty() => self.start(seat, connection),
                     Some(connection) => {
                         member.stage = Stage::Idle { connection: Box::new(connection), since: Instant::now() };
                     }
@@ -316,6 +317,7 @@ impl Pool {
                         self.seated.retain(|seated| *seated != seat);
                     }
                 }
+                self.rejoin(seat);
             }
             // forgotten meanwhile
             None => match connection {
@@ -324,6 +326,13 @@ impl Pool {
             },
         }
         self.tell(answer);
+    }
+
+    /// Back into the lane of what waits for this database, if anything does.
+    fn rejoin(&mut self, seat: Seat) {
+        if let Some(member) = self.members.get(&seat).filter(|member| !member.waiting.is_empty()) {
+            self.lanes.join(seat, member.waiting.iter().any(Ask::is_urgent));
+        }
     }
 
     /// Closes a session; its place is free when the server has let go.
@@ -338,209 +347,12 @@ impl Pool {
 
     fn heard(&mut self, id: DatabaseId, heard: Heard) {
         let Some(ear) = self.ears.get_mut(&id) else { return };
-        let (answers, echo, freed) = ear.heard(id, heard);
-        self.open -= usize::from(freed);
-        if let Some((channel, back)) = echo {
+        let follows = ear.heard(id, heard);
+        self.open -= usize::from(follows.freed);
+        if let Some((channel, back)) = follows.echo {
             self.ask(Seat::Database(id), Ask::Echo(channel, back));
         }
-        for answer in answers {
-            (self.answer)(answer);
-        }
-    }
-}
-
-/// The database that answers name; `tenants.query` has none and its answers name none.
-fn id_of(seat: Seat) -> DatabaseId {
-    match seat {
-        Seat::Database(id) => id,
-        Seat::Tenants => DatabaseId(u32::MAX),
-    }
-}
-
-/// Places.
-impl Pool {
-    fn places(&self) -> usize {
-        usize::try_from(self.settings.connections.max(1)).unwrap_or(usize::MAX)
-    }
-
-    /// Gives places and sessions to those who wait.
-    fn seat(&mut self, now: Instant) {
-        let mut lanes = replace(&mut self.lanes, Lanes::new());
-        let mut wanted = 0;
-        lanes.each(|seat| self.turn(*seat, now, &mut wanted));
-        self.lanes = lanes;
-        let stopping = self.stopping.is_some();
-        let may_listen = self.places() > 1 && !stopping;
-        for (id, ear) in &mut self.ears {
-            let Some(member) = self.members.get(&Seat::Database(*id)) else { continue };
-            if !(may_listen && member.standing == Standing::Good && ear.is_due(now)) {
-                continue;
-            }
-            if self.open < usize::try_from(self.settings.connections).unwrap_or(usize::MAX) {
-                self.open += 1;
-                ear.open(*id, &member.url, &self.settings, self.events.clone());
-            } else {
-                wanted += 1;
-            }
-        }
-        self.evict(wanted);
-    }
-
-    fn turn(&mut self, seat: Seat, now: Instant, wanted: &mut usize) -> Turn {
-        let room = self.open < self.places();
-        let Some(member) = self.members.get_mut(&seat).filter(|member| !member.waiting.is_empty()) else {
-            return Turn::Leave;
-        };
-        match replace(&mut member.stage, Stage::Away) {
-            Stage::Idle { connection, .. } if connection.client.is_closed() => {
-                // the server closed it while nobody looked: a new one
-                self.open -= 1;
-                self.seated.retain(|seated| *seated != seat);
-                self.turn(seat, now, wanted)
-            }
-            Stage::Idle { connection, .. } => {
-                self.start(seat, *connection);
-                Turn::Leave
-            }
-            Stage::Away => {
-                let standing = member.standing;
-                if !self.has_quota(standing) {
-                    return Turn::Wait;
-                }
-                if !room {
-                    *wanted += 1;
-                    return Turn::Wait;
-                }
-                self.open(seat, now);
-                Turn::Leave
-            }
-            // is served when that is over
-            busy @ (Stage::Connecting { .. } | Stage::Working) => {
-                member.stage = busy;
-                Turn::Leave
-            }
-            Stage::Closing => {
-                member.stage = Stage::Closing;
-                Turn::Wait
-            }
-        }
-    }
-
-    /// Those that fail share one place; those that never answered take at most half.
-    fn has_quota(&self, standing: Standing) -> bool {
-        let most = match standing {
-            Standing::Good => return true,
-            Standing::New => (self.places() / 2).max(1),
-            Standing::Failing => 1,
-        };
-        let at_work = |member: &&Member| {
-            member.standing == standing && matches!(member.stage, Stage::Connecting { .. } | Stage::Working)
-        };
-        self.seated.iter().filter_map(|seat| self.members.get(seat)).filter(at_work).count() < most
-    }
-
-    fn open(&mut self, seat: Seat, now: Instant) {
-        let Some(member) = self.members.get_mut(&seat) else { return };
-        self.open += 1;
-        self.serial += 1;
-        member.serial = self.serial;
-        let (url, serial, events) = (Arc::clone(&member.url), self.serial, self.events.clone());
-        let limit = self.settings.deadlines.connect;
-        let task = tokio::spawn(async move {
-            let result = connect(&url, limit, None).await;
-            // the pool may have ended
-            let _ = events.send(Event::Connected(seat, serial, result));
-        });
-        member.stage = Stage::Connecting { since: now, task: task.abort_handle() };
-        self.seated.push(seat);
-    }
-
-    /// Closes idle sessions for those who want their places, the longest unused first.
-    fn evict(&mut self, wanted: usize) {
-        let closing = |pool: &Self| {
-            let is_closing = |seat: &&Seat| pool.members.get(seat).is_some_and(|m| matches!(m.stage, Stage::Closing));
-            pool.seated.iter().filter(is_closing).count()
-        };
-        for _ in closing(self)..wanted {
-            let idle = |seat: &Seat| match self.members.get(seat)?.stage {
-                Stage::Idle { since, .. } => Some((since, *seat)),
-                Stage::Away | Stage::Connecting { .. } | Stage::Working | Stage::Closing => None,
-            };
-            let Some((_, seat)) = self.seated.iter().filter_map(idle).min_by_key(|(since, _)| *since) else { return };
-            self.dismiss(seat);
-        }
-    }
-
-    fn dismiss(&mut self, seat: Seat) {
-        let Some(member) = self.members.get_mut(&seat) else { return };
-        match replace(&mut member.stage, Stage::Closing) {
-            Stage::Idle { connection, .. } => {
-                let serial = member.serial;
-                self.close(seat, serial, *connection);
-            }
-            other => member.stage = other,
-        }
-    }
-
-    /// A connect that takes long makes way for those that wait, and waits on among those that fail.
-    fn make_way(&mut self, now: Instant) {
-        let patience = self.settings.deadlines.patience;
-        let others_wait = self.others_wait();
-        let only_place = self.places() == 1;
-        for seat in self.seated.clone() {
-            let Some(member) = self.members.get_mut(&seat) else { continue };
-            match &member.stage {
-                Stage::Connecting { since, task } if others_wait && *since + patience <= now => {
-                    let failed_before = member.standing == Standing::Failing;
-                    if failed_before && !only_place {
-                        continue;
-                    }
-                    task.abort();
-                    member.serial = 0;
-                    if failed_before {
-                        let trouble = unreachable(&member.url, &ConnectError::Silent(patience));
-                        self.fail(seat, &trouble);
-                    } else {
-                        let urgent = member.waiting.iter().any(Ask::is_urgent);
-                        member.standing = Standing::Failing;
-                        member.stage = Stage::Away;
-                        self.open -= 1;
-                        self.seated.retain(|seated| *seated != seat);
-                        self.lanes.join(seat, urgent);
-                    }
-                }
-                Stage::Idle { since, .. } if *since + self.settings.deadlines.idle <= now => self.dismiss(seat),
-                _ => {}
-            }
-        }
-    }
-
-    /// True if somebody waits who did not fail last time.
-    fn others_wait(&self) -> bool {
-        self.lanes.iter().filter_map(|seat| self.members.get(seat)).any(|member| {
-            member.standing != Standing::Failing && !member.waiting.is_empty() && matches!(member.stage, Stage::Away)
-        })
-    }
-
-    /// When something happens by time alone.
-    fn wake(&self) -> Instant {
-        let others_wait = self.others_wait();
-        let deadlines = &self.settings.deadlines;
-        let of_member = |seat: &Seat| {
-            let member = self.members.get(seat)?;
-            match &member.stage {
-                Stage::Connecting { since, .. }
-                    if others_wait && (member.standing != Standing::Failing || self.places() == 1) =>
-                {
-                    Some(*since + deadlines.patience)
-                }
-                Stage::Idle { since, .. } => Some(*since + deadlines.idle),
-                _ => None,
-            }
-        };
-        let ears = self.ears.values().filter_map(Ear::wake);
-        let far = Instant::now() + Duration::from_secs(3600);
-        self.seated.iter().filter_map(of_member).chain(ears).chain(self.stopping).min().unwrap_or(far)
+        self.tell(follows.answer);
     }
 
     fn is_at_rest(&self) -> bool {
@@ -562,11 +374,10 @@ impl Pool {
     }
 }
 
-/// For the listener's module: a report of its own.
-pub(crate) type Reports = mpsc::UnboundedSender<Event>;
-
-impl From<(DatabaseId, listen::Heard)> for Event {
-    fn from((id, heard): (DatabaseId, listen::Heard)) -> Self {
-        Self::Heard(id, heard)
+/// The database that answers name; `tenants.query` has none and its answers name none.
+fn id_of(seat: Seat) -> DatabaseId {
+    match seat {
+        Seat::Database(id) => id,
+        Seat::Tenants => DatabaseId(u32::MAX),
     }
 }

@@ -1,0 +1,14 @@
+//! This floor against a real server.
+
+mod bench;
+mod claim;
+mod clash;
+mod cluster;
+mod finish;
+mod limits;
+mod operator;
+mod pgbouncer;
+mod reach;
+mod rows;
+mod schema;
+mod undo;
