@@ -37,6 +37,8 @@ impl World {
             assert!(supervisor.listed.contains(name), "{name} is offered, and is not listed");
             let lock = self.hosts[supervisor.node].locks.get(name).and_then(|held| held.supervisor);
             assert_eq!(lock, Some(id), "{name} is offered without its lock");
+            let unsure = supervisor.unsure.contains(&(database, offer.key.clone()));
+            assert!(!unsure, "{name} is offered again, and its last claim was not answered");
             let paused = self.databases[database.0 as usize].rows.get(&offer.key).and_then(|row| row.paused_at);
             let seen = supervisor.seen.get(&(database, offer.key.clone()));
             let known =

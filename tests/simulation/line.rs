@@ -3,7 +3,7 @@
 use crate::faults::Fate;
 use crate::supervisor::{Flight, SupervisorId};
 use crate::world::{What, World};
-use tenantcron::model::{DatabaseId, Exchange, Finished, Reply, Trouble};
+use tenantcron::model::{DatabaseId, Exchange, Finished, Reply, Trouble, TroubleKind};
 use tenantcron::scheduler::Event;
 
 impl World {
@@ -48,8 +48,15 @@ impl World {
                 }
             }
             supervisor.unrecorded.extend(reply.claimed.iter().map(|claimed| (database, claimed.id)));
-            let rows = reply.polled.iter().flat_map(|polled| &polled.rows);
-            supervisor.seen.extend(rows.map(|row| ((database, row.key.clone()), of)));
+            for row in reply.polled.iter().flat_map(|polled| &polled.rows) {
+                let key = (database, row.key.clone());
+                supervisor.unsure.remove(&key);
+                supervisor.seen.insert(key, of);
+            }
+        }
+        if result.as_ref().is_err_and(|trouble| trouble.kind == TroubleKind::Interrupted) {
+            let offers = flight.exchange.claim.iter().flat_map(|claim| &claim.offers);
+            supervisor.unsure.extend(offers.map(|offer| (database, offer.key.clone())));
         }
         self.hear(id, Event::Exchanged { database, result });
     }

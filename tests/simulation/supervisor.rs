@@ -48,6 +48,8 @@ pub struct Supervisor {
     pub closed_by_another: BTreeSet<RunKey>,
     /// Adopted, and the core has not heard it yet.
     pub adopting: BTreeSet<RunKey>,
+    /// Rows whose claim was not answered: they are looked at before they are offered again.
+    pub unsure: BTreeSet<(DatabaseId, String)>,
     /// Databases told to be down.
     pub told_down: BTreeSet<DatabaseId>,
     pub tick_at: Option<u64>,
@@ -83,6 +85,7 @@ impl Supervisor {
             listed: BTreeSet::new(),
             closed_by_another: BTreeSet::new(),
             adopting: BTreeSet::new(),
+            unsure: BTreeSet::new(),
             told_down: BTreeSet::new(),
             tick_at: None,
             pace: Pace::default(),
