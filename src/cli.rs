@@ -13,7 +13,7 @@ pub struct Cli {
     /// Instance: /etc/tenantcron/NAME.toml [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub instance: Option<String>,
-    /// Say more (-vv: debug)
+    /// Say more; twice for still more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// Say less

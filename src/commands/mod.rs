@@ -53,7 +53,7 @@ pub fn obey(cli: Cli, process: Process) -> i32 {
         Verb::Migrate(migrate) => migrate::migrate(&loaded, &process, &migrate),
         Verb::Config => config::config(&loaded, &process),
     };
-    log.flush();
+    log.close();
     code
 }
 

@@ -43,8 +43,8 @@ pub fn run(
         Err(error) => {
             log::error!("{error}");
             log.flush();
-            if !log.is_on_stderr() {
-                // Whoever called it sees why, whatever log.target says.
+            if !log.is_on_stderr() && !log.owes() {
+                // Whoever called it sees why, whatever log.target says. What syslog does not take is told at the end.
                 eprintln!("tenantcron: {error}");
             }
             match error {

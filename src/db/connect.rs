@@ -5,10 +5,8 @@
 
 use super::error::{ConnectError, chain};
 use super::stream::Stream;
-use super::url::{DatabaseUrl, Host, Place, Root, Session, Tls, TlsMode};
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
-use openssl::x509::store::X509StoreBuilder;
-use postgres_openssl::TlsConnector;
+use super::tls::connector;
+use super::url::{DatabaseUrl, Host, Place, Session, Tls, TlsMode};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -235,46 +233,4 @@ async fn suits(client: &Client, wanted: Session) -> Result<bool, ConnectError> {
     };
     let answer = client.simple_query(question).await.map_err(|error| ConnectError::Login(error, None))?;
     Ok(answer.iter().any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some(yes))))
-}
-
-fn connector(tls: &Tls, place: &Place) -> Result<TlsConnector, ConnectError> {
-    let broken = |what: &str| {
-        let what = what.to_owned();
-        move |error: openssl::error::ErrorStack| ConnectError::Files(format!("{what}: {error}"))
-    };
-    let plain = broken("openssl");
-    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(&plain)?;
-    builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(&plain)?;
-    let verifies = matches!(tls.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
-    builder.set_verify(if verifies { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
-    match &tls.root {
-        Root::File(path) if verifies => {
-            // only this file is trusted, not what the system trusts besides
-            builder.set_cert_store(X509StoreBuilder::new().map_err(&plain)?.build());
-            builder.set_ca_file(path).map_err(broken(&format!(
-                "root certificate {} cannot be read (give sslrootcert, or sslmode=require to trust whoever answers)",
-                path.display()
-            )))?;
-        }
-        Root::Nowhere if verifies => {
-            return Err(ConnectError::Files("no root certificate: give sslrootcert".to_owned()));
-        }
-        _ => {}
-    }
-    if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key)
-        && (tls.certificate_wanted || certificate.exists())
-    {
-        let what = format!("client certificate {}, key {}", certificate.display(), key.display());
-        builder.set_certificate_chain_file(certificate).map_err(broken(&what))?;
-        builder.set_private_key_file(key, openssl::ssl::SslFiletype::PEM).map_err(broken(&what))?;
-        builder.check_private_key().map_err(broken(&what))?;
-    }
-    let mut config = builder.build().configure().map_err(&plain)?;
-    config.set_verify_hostname(tls.mode == TlsMode::VerifyFull);
-    config.set_use_server_name_indication(tls.server_name);
-    let name = match &place.host {
-        Host::Tcp { name, .. } => name.as_str(),
-        Host::Socket(_) => "localhost",
-    };
-    Ok(TlsConnector::new(config, name))
 }

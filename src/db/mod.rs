@@ -1,7 +1,7 @@
 //! PostgreSQL, from a URL to an answered exchange. The rest of the house speaks to it in the words of
 //! [`crate::model`] through one [`Engine`]; SQL, sessions, TLS and everything asynchronous end here.
 //!
-//! - `url` what a database's URL means; `connect`, `stream` a session
+//! - `url` what a database's URL means; `connect`, `stream`, `tls` a session
 //! - `statements` and `sql/` what may be said, typed in and typed out
 //! - `exchange`, `perform`, `migrate` one piece of work on one session
 //! - `pool`, `lanes`, `listen`, `engine` who gets a session, and the thread behind it all
@@ -20,6 +20,7 @@ mod settings;
 mod statements;
 mod stream;
 mod task;
+mod tls;
 mod url;
 
 pub use engine::Engine;

@@ -94,6 +94,11 @@ impl Backlog {
         !self.waiting.is_empty() || self.dropped > 0 || self.half
     }
 
+    /// What still waits and matters: warnings and worse.
+    pub(super) fn worst(&self) -> impl Iterator<Item = &[u8]> {
+        self.waiting.iter().filter(|(severity, _)| *severity <= Severity::Warning).map(|(_, line)| line.as_slice())
+    }
+
     /// Gives up what waits; how many lines never went out.
     pub(super) fn abandon(self) -> u64 {
         self.dropped + self.waiting.len() as u64

@@ -1,7 +1,7 @@
 //! The program's one logger. The `log` crate takes a logger once and for good, so this one stays and what it writes
 //! to can be replaced: a reload may change target, facility, socket and level.
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Sink as _};
 use super::line::clean;
 use super::severity::Severity;
 use super::stderr::{Stderr, Style};
@@ -137,6 +137,22 @@ impl Log {
     pub fn flush(&self) {
         if let Some(inner) = self.lock().as_mut() {
             inner.flush();
+        }
+    }
+
+    /// The process ends: what syslog did not take, and matters, goes to standard error, as far as that takes it at once.
+    /// Where no syslog daemon is, a crontab's mail or a container's log is the last chance to say why.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        let Some(inner) = inner.as_mut() else { return };
+        inner.flush();
+        if matches!(inner.way, Way::Stderr(_)) {
+            return;
+        }
+        let mut stderr = Stderr::new(std::io::stderr(), Style::Plain);
+        for line in inner.backlog.worst() {
+            let text = line.iter().position(|&byte| byte == b'>').and_then(|at| line.get(at + 1..)).unwrap_or(line);
+            _ = stderr.send(&[text, b"\n"].concat());
         }
     }
 

@@ -115,13 +115,13 @@ impl StateFolder {
         Ok((is_private(&outer, places.uid)? && is_private(&path, places.uid)?).then_some(Self { path }))
     }
 
-    /// The folder that `make` would most likely make, not made: for a dry run, which takes no lock and only names it.
+    /// The folder that is there, or else the first that `run` would try: for a dry run, which writes nothing.
     ///
     /// # Errors
     /// Those of [`StateFolder::find`].
-    pub fn unmade(configured: Option<&Path>, instance: &str, places: &Places) -> Result<Self, StateError> {
-        let path = || configured.map_or_else(|| places.system.join(instance), Path::to_owned);
-        Ok(Self::find(configured, instance, places)?.unwrap_or_else(|| Self { path: path() }))
+    pub fn look(configured: Option<&Path>, instance: &str, places: &Places) -> Result<Self, StateError> {
+        let first = || configured.map_or_else(|| places.system.join(instance), Path::to_owned);
+        Ok(Self::find(configured, instance, places)?.unwrap_or_else(|| Self { path: first() }))
     }
 
     /// Its path.

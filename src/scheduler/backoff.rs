@@ -18,6 +18,11 @@ impl Backoff {
         now + whole / 2 + (whole / 2).mul_f64(rng.f64())
     }
 
+    /// The last try failed.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
     /// It worked.
     pub fn reset(&mut self) {
         self.failures = 0;

@@ -15,6 +15,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// While the process only waits for ends to be recorded, a database that is down is asked again after this at most.
+const LEAVING_RETRY: Duration = Duration::from_secs(2);
+
 /// One database.
 #[derive(Debug, Default)]
 pub(super) struct Database {
@@ -355,6 +358,8 @@ impl Scheduler {
     pub(super) fn database_failed(&mut self, id: DatabaseId, trouble: &Trouble) {
         let now = self.now;
         let (first, longest) = match trouble.kind {
+            // Only ends are waited for, and not for long.
+            _ if self.record_by.is_some() => (Duration::from_millis(500), LEAVING_RETRY),
             TroubleKind::Unreachable | TroubleKind::Interrupted | TroubleKind::Refused => {
                 (Duration::from_millis(500), Duration::from_secs(30))
             }
@@ -371,6 +376,20 @@ impl Scheduler {
         if !matches!(before, Health::Down { .. }) {
             self.notices.push(Notice::DatabaseDown { database: id, text: trouble.text.clone() });
             self.touch_all_of(id);
+        }
+    }
+
+    /// Nothing is left to do but to record: databases that are down are asked again soon, whatever their delay was.
+    pub(super) fn ask_again_soon(&mut self) {
+        let soon = self.now + LEAVING_RETRY;
+        for place in (0..self.databases.len()).filter_map(|place| u32::try_from(place).ok()) {
+            let database = self.databases_mut(DatabaseId(place));
+            if let Health::Down { retry_at, .. } = &mut database.health
+                && !database.to_record.is_empty()
+            {
+                *retry_at = soon.min(*retry_at);
+                self.file_database(DatabaseId(place));
+            }
         }
     }
 

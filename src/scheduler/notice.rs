@@ -28,8 +28,17 @@ pub enum Notice {
         /// From claim to end.
         elapsed: Duration,
     },
-    /// A child could not be started for want of resources.
+    /// A child could not be started for want of resources, the first of them.
     SpawnFailed {
+        /// Whose.
+        tenant: TenantName,
+        /// Why.
+        text: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The same, while that is known already: of this tenant or of another.
+    SpawnFailedAgain {
         /// Whose.
         tenant: TenantName,
         /// Why.

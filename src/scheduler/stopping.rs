@@ -133,6 +133,9 @@ impl Scheduler {
     }
 
     fn record_deadline(&mut self) -> Moment {
+        if self.record_by.is_none() {
+            self.ask_again_soon();
+        }
         let by = *self.record_by.get_or_insert(self.now + RECORD_PATIENCE);
         self.timers.insert((by, Timer::Leave));
         by

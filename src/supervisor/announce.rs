@@ -49,7 +49,10 @@ fn tell(notice: &Notice, names: &impl Names) -> (Severity, String) {
             }
         }
         Notice::SpawnFailed { tenant, text, retry_in } => {
-            (Severity::Alert, format!("{tenant}: cannot start: {text}; tried again in {}", short(*retry_in)))
+            (Severity::Alert, format!("{tenant}: {text}; tried again in {}", short(*retry_in)))
+        }
+        Notice::SpawnFailedAgain { tenant, text, retry_in } => {
+            (info, format!("{tenant}: {text}; tried again in {}", short(*retry_in)))
         }
         Notice::Ending { tenant, run, why, killed: false } => {
             (warn, format!("{tenant}: run {run} is asked to end (SIGTERM): {why}"))

@@ -148,8 +148,8 @@ impl Supervisor {
         let identity = start::host_identity(&loaded).map_err(host("/proc"))?;
         let me = Process::me().map_err(host("/proc"))?;
         let clock = Clock::start();
-        let folder = if purpose.mode == Mode::DryRun { StateFolder::unmade } else { StateFolder::make };
-        let state = folder(config.state.as_deref(), &loaded.instance, &Places::here())
+        let take = if purpose.mode == Mode::DryRun { StateFolder::look } else { StateFolder::make };
+        let state = take(config.state.as_deref(), &loaded.instance, &Places::here())
             .map_err(|why| StartError::Host(why.to_string()))?;
         let lock = if purpose.mode == Mode::Daemon { Some(take_place(&state, &identity, me)?) } else { None };
         let signals = Signals::install().map_err(host("signals"))?;

@@ -4,6 +4,7 @@
 use crate::support::cluster::cluster;
 use crate::support::configuration::Configuration;
 use crate::support::daemon::{BINARY, Supervisor, output_within};
+use crate::support::silent::RefusingPort;
 use crate::support::syslogd::{Message, Syslogd};
 use crate::support::wait::{eventually, secs};
 use nix::sys::signal::Signal;
@@ -145,6 +146,22 @@ fn a_supervisor_starts_without_any_syslog_daemon_and_says_so_on_stderr() {
     let line = supervisor.wait_for_log("no syslog daemon", secs(5));
     assert!(line.contains("/nonexistent/log"), "{line}");
     assert!(supervisor.stop().success());
+}
+
+#[test]
+fn a_look_that_fails_without_a_syslog_daemon_says_why_on_stderr() {
+    let supervisor = Supervisor::builder()
+        .tenants(&["a"])
+        .set("database.url", RefusingPort::take().url("x"))
+        .set("log.target", "syslog")
+        .set("log.socket", "/nonexistent/log")
+        .prepare();
+    let look = supervisor.command(&["run", "--once"]);
+    let words = String::from_utf8_lossy(&look.stderr).into_owned();
+    assert_eq!(look.status.code(), Some(69), "{words}");
+    assert!(words.contains("is down, its tenants wait: ") && words.contains("Connection refused"), "{words}");
+    assert!(words.contains("no database at all could be reached"), "{words}");
+    assert!(!words.contains("supervising instance"), "only what matters: {words}");
 }
 
 #[test]

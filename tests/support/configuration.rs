@@ -15,6 +15,7 @@ pub struct Configuration {
     environment: Vec<(String, String)>,
     journal: Journal,
     raw: Option<String>,
+    unprivileged: bool,
 }
 
 impl Configuration {
@@ -23,7 +24,7 @@ impl Configuration {
     pub(super) fn new() -> Self {
         let journal = Journal::new();
         let job = vec![journal.job(), "{tenant}".to_owned()];
-        Self { table: Table::new(), environment: Vec::new(), journal, raw: None }
+        Self { table: Table::new(), environment: Vec::new(), journal, raw: None, unprivileged: false }
             .set("workers", 2)
             .set("node", "node1")
             .set("job.command", job)
@@ -104,6 +105,13 @@ impl Configuration {
         self
     }
 
+    /// The supervisor is not root, and is alone under its user: for what the kernel lets root do in spite of all limits.
+    pub fn unprivileged(mut self) -> Self {
+        self.unprivileged = true;
+        self.journal.open_to_others();
+        self
+    }
+
     /// The jobs' journal.
     pub fn journal(&self) -> &Journal {
         &self.journal
@@ -119,6 +127,10 @@ impl Configuration {
         let mut supervisor = self.prepare();
         supervisor.start();
         supervisor
+    }
+
+    pub(super) fn is_unprivileged(&self) -> bool {
+        self.unprivileged
     }
 
     pub(super) fn environment(&self) -> &[(String, String)] {

@@ -11,8 +11,10 @@ use super::world::{kill_marked, marked, signal, world};
 use nix::sys::signal::Signal;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ pub struct Supervisor {
     mark: String,
     child: Option<Child>,
     notify: NotifySocket,
+    /// The user that it and its commands run as, if not the tests' own.
+    user: Option<u32>,
 }
 
 impl Supervisor {
@@ -43,7 +47,8 @@ impl Supervisor {
             fs::create_dir(folder.join(name)).expect("a folder of the supervisor");
         }
         let notify = NotifySocket::bind(folder.join("notify"));
-        let supervisor = Self { configuration, folder, mark: world().fresh_mark(), child: None, notify };
+        let user = (configuration.is_unprivileged() && nix::unistd::geteuid().is_root()).then(|| own_user(&folder));
+        let supervisor = Self { configuration, folder, mark: world().fresh_mark(), child: None, notify, user };
         supervisor.write_configuration();
         supervisor
     }
@@ -134,7 +139,14 @@ impl Supervisor {
 
     /// The binary with this supervisor's environment and no argument.
     pub fn plain_command(&self) -> Command {
-        let mut command = world().command(BINARY, Some(&self.mark));
+        let mut command = match self.user {
+            None => world().command(BINARY, Some(&self.mark)),
+            Some(user) => {
+                let mut command = world().command(binary_for_others(), Some(&self.mark));
+                command.uid(user).gid(user);
+                command
+            }
+        };
         command.envs(self.configuration.environment().iter().cloned()).current_dir(&self.folder);
         command
     }
@@ -224,6 +236,25 @@ impl Drop for Supervisor {
         kill_marked(&self.mark);
         fs::remove_dir_all(&self.folder).ok();
     }
+}
+
+/// A user that nobody else is, who owns all in a supervisor's folder.
+fn own_user(folder: &Path) -> u32 {
+    let user = 40_000 + world().number();
+    for name in ["", "state", "logs", "notify"] {
+        std::os::unix::fs::chown(folder.join(name), Some(user), Some(user)).expect("giving a folder away");
+    }
+    user
+}
+
+/// A copy of the binary where every user gets at it: the build may lie in a home folder.
+fn binary_for_others() -> &'static Path {
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    COPY.get_or_init(|| {
+        let copy = world().folder("binary").join("tenantcron");
+        fs::copy(BINARY, &copy).expect("copying the binary");
+        copy
+    })
 }
 
 /// Runs a command to its end; kills it and fails if that does not come in time.

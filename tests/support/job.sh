@@ -4,7 +4,12 @@
 # A kernel lock proves what times cannot: that no second copy lives, even where the first was killed.
 folder=@FOLDER@
 tenant=$TENANTCRON_TENANT
-line() { printf '%s %s %s %s %s %s %s\n' "$1" "$(date +%s%N)" "$tenant" "$TENANTCRON_RUN_ID" "$TENANTCRON_NODE" $$ "$2" >>"$folder/journal"; }
+# A signal to the whole group may end date, whose time is then asked for again.
+line() {
+    time=
+    until [ -n "$time" ]; do time=$(date +%s%N); done
+    printf '%s %s %s %s %s %s %s\n' "$1" "$time" "$tenant" "$TENANTCRON_RUN_ID" "$TENANTCRON_NODE" $$ "$2" >>"$folder/journal"
+}
 
 exec 9>>"$folder/busy/$tenant"
 flock -n 9 || line overlap -

@@ -11,3 +11,4 @@ mod pgbouncer;
 mod reach;
 mod rows;
 mod schema;
+mod undo;
