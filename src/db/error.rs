@@ -37,10 +37,22 @@ impl fmt::Display for ConnectError {
             Self::Files(why) => f.write_str(why),
             Self::Login(error, problem) => {
                 f.write_str(&chain(error))?;
-                problem.iter().try_for_each(|problem| write!(f, " ({problem})"))
+                problem.iter().try_for_each(|problem| write!(f, " ({problem})"))?;
+                f.write_str(if is_about_password(error) { PASSWORD_HINT } else { "" })
             }
             Self::Session => f.write_str("no server of the kind that target_session_attrs asks for"),
         }
+    }
+}
+
+/// Where a password is looked for.
+const PASSWORD_HINT: &str =
+    "; give the right one in the URL, in PGPASSWORD, or in ~/.pgpass (host:port:database:user:password, mode 0600)";
+
+fn is_about_password(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => *code == SqlState::INVALID_PASSWORD,
+        None => chain(error).contains("password missing"),
     }
 }
 

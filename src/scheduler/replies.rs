@@ -216,10 +216,6 @@ impl Scheduler {
         if row.value != RowValue::Running {
             state.releasing = false;
         }
-        if state.row.as_ref().is_none_or(|known| known.updated_at != row.updated_at) || row.value != RowValue::Running {
-            // Another claim than the one that was told: its age begins anew.
-            state.stale_told = None;
-        }
         match (&state.stage, &mut state.row) {
             // What our own run makes of its row is known better here; the flags are the operator's.
             (Stage::Run(_), Some(known)) => {

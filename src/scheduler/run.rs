@@ -199,7 +199,6 @@ impl Scheduler {
             row.updated_at = started_at;
         }
         tenant.stage = Stage::Run(Box::new(run));
-        tenant.stale_told = None;
         if matches!(self.rules.mode, Mode::Named { .. }) {
             self.tried.insert(id);
         }
@@ -238,6 +237,9 @@ impl Scheduler {
         run.phase = Phase::Running;
         run.pid = Some((pid, pid_start));
         let number = run.identity.id;
+        // Its life can be confirmed from now on: the database has a new deadline.
+        let database = run.database;
+        self.dirty.insert(database);
         if let Some(tenant) = self.tenants.get_mut(id) {
             tenant.backoff.reset();
             tenant.wait = None;
@@ -408,7 +410,6 @@ impl Scheduler {
         };
         let database = run.database;
         tenant.stage = Stage::Idle;
-        tenant.stale_told = None;
         tenant.other = None;
         tenant.row = match (tenant.row.take(), row) {
             (Some(known), Some(updated_at)) => Some(Row { value, updated_at, ..known }),

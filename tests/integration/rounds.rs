@@ -141,9 +141,9 @@ fn under_barrier_the_short_ones_wait_for_the_long_one() {
 #[test]
 fn under_refill_a_round_begins_when_none_is_needed_and_a_worker_is_free() {
     let database = cluster().database();
-    let mut supervisor = load(&database, 16)
+    let mut supervisor = load(&database, 12)
         .set("schedule.rounds", "refill")
-        .set("schedule.every", "4s")
+        .set("schedule.every", "3s")
         .set("schedule.offset", "spread")
         .prepare();
     assert!(supervisor.command(&["migrate"]).status.success());

@@ -182,7 +182,7 @@ fn it_works_while_the_supervisor_is_down_and_says_that_it_is() {
 #[test]
 fn it_shows_state_since_node_pid_last_run_and_next_slot() {
     let database = cluster().database();
-    let mut supervisor = hourly()
+    let supervisor = hourly()
         .set("node", "host-7")
         .database(&database)
         .tenants(&["runs", "was"])

@@ -39,6 +39,8 @@ pub struct Plan {
     pub calm: bool,
     pub tenants: Vec<Listed>,
     pub nodes: usize,
+    /// Events of one moment are taken in together.
+    pub batches: bool,
     pub databases: u32,
     pub rules: Rules,
     pub odds: Odds,
@@ -68,10 +70,11 @@ impl Plan {
         Self {
             calm,
             nodes,
+            batches: rng.bool(),
             databases: if shared { 1 } else { u32::try_from(tenants.len()).unwrap() },
             odds: odds(calm, kills, rng),
-            mischief_every: Duration::from_millis(rng.u64(2_000..30_000)),
-            heal_at: Duration::from_secs(rng.u64(120..500)),
+            mischief_every: Duration::from_millis(rng.u64(1_000..20_000)),
+            heal_at: Duration::from_secs(rng.u64(120..1_200)),
             patience: longest_life + releases + 3 * longest + Duration::from_secs(75 + 300),
             longest_life,
             tenants,
@@ -113,18 +116,18 @@ fn tenants(shared: bool, calm: bool, rng: &mut fastrand::Rng) -> Vec<Listed> {
     let timeouts = !calm && rng.bool();
     let one = |number: u32| {
         let name = TenantName::parse(&format!("t{number}.example")).unwrap();
-        let group = (number % 3 > 0).then(|| format!("g{}", number % 3));
+        let group = (!number.is_multiple_of(3)).then(|| format!("g{}", number % 3));
         Listed {
             key: format!("cron-status-{name}"),
             database: DatabaseId(if shared { 0 } else { number }),
             every,
-            offset: if number % 2 == 0 { offset_of(INSTANCE, every) } else { offset_of(name.as_str(), every) },
-            timeout: (timeouts && number % 2 == 0).then_some(Duration::from_secs(5 + u64::from(number) * 10)),
+            offset: if number.is_multiple_of(2) { offset_of(INSTANCE, every) } else { offset_of(name.as_str(), every) },
+            timeout: (timeouts && number.is_multiple_of(2)).then_some(Duration::from_secs(5 + u64::from(number) * 10)),
             enabled: true,
             tenant: Tenant::new(name, None, group).unwrap(),
         }
     };
-    (0..rng.u32(1..=7)).map(one).collect()
+    (0..rng.u32(1..=9)).map(one).collect()
 }
 
 fn odds(calm: bool, kills: bool, rng: &mut fastrand::Rng) -> Odds {

@@ -13,6 +13,9 @@ use tokio_postgres::config::ChannelBinding;
 /// Where Debian's libpq looks for sockets.
 pub(super) const SOCKETS: &str = "/var/run/postgresql";
 
+/// What may be a piece of a password is not shown.
+const ESCAPE: &str = " (a password's `/ ? # @ :` must be percent-encoded)";
+
 /// Parameters and the variables that stand in for them.
 const KNOWN: [(&str, &str); 30] = [
     ("host", "PGHOST"),
@@ -47,21 +50,21 @@ const KNOWN: [(&str, &str); 30] = [
     ("require_auth", ""),
 ];
 
-/// The URL without its passwords.
+/// The URL without its passwords. One that was not escaped may hold any of `/?@`: everything up to the last `@`
+/// counts as its part.
 pub(super) fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return "(not a URL)".to_owned() };
     let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = before.split_at(before.find('/').unwrap_or(before.len()));
-    let authority = match authority.rsplit_once('@') {
-        Some((login, hosts)) => format!("{}@{hosts}", login.split(':').next().unwrap_or_default()),
-        None => authority.to_owned(),
-    };
     let kept: Vec<&str> = query
         .split('&')
         .filter(|pair| !pair.is_empty() && !pair.split('=').next().is_some_and(|name| name.contains("password")))
         .collect();
     let mark = if kept.is_empty() { "" } else { "?" };
-    format!("{scheme}://{authority}{path}{mark}{}", kept.join("&"))
+    let rest = format!("{before}{mark}{}", kept.join("&"));
+    match rest.rsplit_once('@').and_then(|(login, tail)| Some((login.split_once(':')?.0, tail))) {
+        Some((user, tail)) => format!("{scheme}://{user}@{tail}"),
+        None => format!("{scheme}://{rest}"),
+    }
 }
 
 pub(super) fn parse(url: &str, environment: &Environment) -> Result<DatabaseUrl, String> {
@@ -140,7 +143,7 @@ fn parameters(url: &str) -> Result<BTreeMap<String, String>, String> {
     keep(&mut given, "port", &ports.join(","))?;
     keep(&mut given, "dbname", path.strip_prefix('/').unwrap_or_default())?;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(|| format!("parameter `{pair}` has no value"))?;
+        let (name, value) = pair.split_once('=').ok_or_else(|| format!("a parameter has no value{ESCAPE}"))?;
         match name {
             "ssl" if value == "true" => keep(&mut given, "sslmode", "require")?,
             "service" | "requirepeer" | "sslcrl" | "sslcrldir" | "sslpassword" | "sslnegotiation" => {
@@ -150,6 +153,7 @@ fn parameters(url: &str) -> Result<BTreeMap<String, String>, String> {
                 given.remove(name);
                 keep(&mut given, name, value)?;
             }
+            _ if query.contains('@') => return Err(format!("unknown parameter{ESCAPE}")),
             _ => return Err(format!("unknown parameter `{name}`")),
         }
     }
@@ -219,7 +223,9 @@ fn places(given: &Given<'_>) -> Result<Vec<Place>, String> {
     let place = |at: usize| {
         let port = match ports.get(at).or(ports.first()).copied().unwrap_or_default() {
             "" => 5432,
-            port => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("`{port}` is not a port"))?,
+            port => {
+                port.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("the port is not a number{ESCAPE}"))?
+            }
         };
         let host = hosts.get(at).copied().unwrap_or_default();
         let address = match addresses.get(at).copied().unwrap_or_default() {

@@ -1,8 +1,11 @@
 //! What the supervisor does with databases: both layouts, a foreign table, many databases and few
 //! connections, TLS and passwords, outages, notifications, and rows that are odd.
 
+mod contention;
 mod crowd;
 mod layouts;
+mod logins;
+mod migrate;
 
 use crate::support::daemon::Supervisor;
 use crate::support::wait::secs;
