@@ -98,7 +98,9 @@ fn tell(notice: &Notice, names: &impl Names) -> (Severity, String) {
             }
         },
         Notice::DatabaseDown { database, text } => {
-            (Severity::Alert, format!("database {} is down, its tenants wait: {text}", names.database(*database)))
+            let name = names.database(*database);
+            let why = text.strip_prefix(&format!("database {name}: ")).unwrap_or(text);
+            (Severity::Alert, format!("database {name} is down, its tenants wait: {why}"))
         }
         Notice::DatabaseUp { database, down_for } => {
             (Severity::Alert, format!("database {} is back after {}", names.database(*database), short(*down_for)))
