@@ -70,9 +70,14 @@ impl Scheduler {
         self.tenants.insert(TenantState::new(listed))
     }
 
-    /// A run of a tenant that vanished while no supervisor looked: it is known until that run is recorded.
+    /// A run of a tenant that vanished while no supervisor looked: it is known until that run is recorded. Modes that
+    /// look after no run but their own have no business with it.
     pub(super) fn unlisted_found(&mut self, listed: Listed) {
-        if self.tenants.by_name(&listed.tenant.name).is_none() {
+        let looks_after = match self.rules.mode {
+            Mode::Daemon | Mode::Once => true,
+            Mode::Named { .. } | Mode::DryRun => false,
+        };
+        if looks_after && self.tenants.by_name(&listed.tenant.name).is_none() {
             self.databases_mut(listed.database);
             let mut tenant = TenantState::new(listed);
             tenant.present = false;

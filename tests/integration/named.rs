@@ -4,8 +4,9 @@ use crate::rows::Rows;
 use crate::support::cluster::cluster;
 use crate::support::configuration::Configuration;
 use crate::support::daemon::Supervisor;
+use crate::support::proc;
 use crate::support::wait::{eventually, exit_within, secs};
-use crate::support::world::signal;
+use crate::support::world::{marked, signal};
 use nix::sys::signal::Signal;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Output, Stdio};
@@ -118,7 +119,8 @@ fn it_takes_no_slot_and_refuses_what_runs_already() {
     let foreign = supervisor.command(&["run", "foreign"]);
     assert_eq!(foreign.status.code(), Some(1));
     assert!(said(&foreign).contains("another program"), "{foreign:?}");
-    assert!(supervisor.command(&["run", "waiting"]).status.success());
+    let beside = supervisor.command(&["run", "waiting"]);
+    assert!(beside.status.success(), "{beside:?}");
     let record = supervisor.journal().read();
     assert_eq!((record.ended("waiting"), record.ended("busy"), record.overlaps()), (1, 0, vec![]));
 
@@ -134,7 +136,11 @@ fn it_passes_term_and_int_on_and_the_row_is_needed_again() {
     let mut rows = Rows::of(&database);
     for (number, (which, code)) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 143)].into_iter().enumerate() {
         let mut run = spawn(&supervisor, &["a"]);
-        eventually(secs(20), "a runs", || supervisor.journal().read().runs.len() == number + 1);
+        // Not before it is at its work: a shell acts on a signal only between two commands.
+        eventually(secs(20), "a runs", || {
+            let begun = supervisor.journal().read().runs.len() == number + 1;
+            begun && marked(supervisor.mark()).into_iter().any(|pid| proc::command_line(pid) == "sleep 60")
+        });
         signal(run.id() as i32, which);
         let status = exit_within(&mut run, secs(20)).expect("it ends");
         assert_eq!((status.code(), status.signal()), (Some(code), None), "{which}");

@@ -58,7 +58,7 @@ fn in_a_shared_database_it_is_noticed_by_notify_from_anywhere() {
 #[test]
 fn with_a_database_for_each_tenant_it_is_noticed_by_a_file_and_a_signal() {
     let databases = cluster().databases(3, "req");
-    let [a, b, _] = &databases[..] else { unreachable!() };
+    let [a, b, c] = &databases[..] else { unreachable!() };
     let supervisor = deaf().database_each(cluster(), &databases).start();
     for database in &databases {
         await_runs(&supervisor, &database.name, 1);
@@ -73,6 +73,7 @@ fn with_a_database_for_each_tenant_it_is_noticed_by_a_file_and_a_signal() {
     assert!(supervisor.command(&["request", "--all"]).status.success());
     await_runs(&supervisor, &a.name, 3);
     await_runs(&supervisor, &b.name, 2);
+    await_runs(&supervisor, &c.name, 2);
     assert_eq!(supervisor.journal().read().runs.len(), 7);
 }
 
