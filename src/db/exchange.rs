@@ -36,6 +36,10 @@ pub(crate) async fn exchange(ground: Ground<'_>, exchange: &Exchange) -> Result<
             // the rows were read before the last ends were recorded
             _ => ground.statements.poll(ground.client, ground.look, &poll.keys).await?,
         };
+        if read.read_only && ground.settings.access == Access::ReadWrite && !writes(exchange) {
+            // else it would be back with every look and down with every claim
+            return Err(Failure::ReadOnly);
+        }
         complete(ground, exchange, poll, read, &mut reply).await?;
     }
     Ok(reply)

@@ -26,6 +26,10 @@ pub(super) struct Database {
     /// Its `now()`, and when it told it.
     pub clock: Option<(DbTime, Moment)>,
     pub health: Health,
+    /// Since when it is down, as people were told.
+    told_down: Option<Moment>,
+    /// It can be read, and refused the last time it was written: no look makes it good again.
+    pub refuses: bool,
     backoff: Backoff,
     /// An exchange is under way.
     pub in_flight: Option<InFlight>,
@@ -62,7 +66,7 @@ pub(super) enum Health {
     /// Its last exchange was answered.
     Up,
     /// Its last exchange failed.
-    Down { since: Moment, retry_at: Moment },
+    Down { retry_at: Moment },
 }
 
 /// What the exchange under way says.
@@ -84,6 +88,15 @@ pub(super) enum Polls {
     Some,
     /// All that were known when it was sent.
     All(Arc<[String]>),
+}
+
+impl InFlight {
+    /// It says more than a look.
+    pub fn writes(&self) -> bool {
+        let Self { finish, undo, refresh, resets, releases, claim, polls: _ } = self;
+        let empty = [finish, undo, refresh, resets, &claim.offers].iter().all(|tenants| tenants.is_empty());
+        !empty || !releases.is_empty()
+    }
 }
 
 impl Database {
@@ -171,7 +184,7 @@ impl Scheduler {
         if database.in_flight.is_some() || database.awaiting_locks {
             return None;
         }
-        if let Health::Down { retry_at, .. } = database.health
+        if let Health::Down { retry_at } = database.health
             && retry_at > now
         {
             return None;
@@ -274,7 +287,7 @@ impl Scheduler {
         }
         let next = [database.poll_due, self.refresh_due(id), self.record_due(id)].into_iter().flatten().min()?;
         match database.health {
-            Health::Down { retry_at, .. } => Some(next.max(retry_at)),
+            Health::Down { retry_at } => Some(next.max(retry_at)),
             Health::Unknown | Health::Up => Some(next),
         }
     }
@@ -329,14 +342,19 @@ impl Scheduler {
     }
 
     /// An exchange was answered: the database is up.
-    pub(super) fn database_answered(&mut self, id: DatabaseId, now: Option<DbTime>, polled: bool) {
+    pub(super) fn database_answered(&mut self, id: DatabaseId, now: Option<DbTime>, flight: &InFlight) {
+        let polled = matches!(flight.polls, Polls::All(_));
         let (moment, poll, shared) = (self.now, self.rules.poll, self.rules.shared);
         let spread = self.rng.f64();
         let database = self.databases_mut(id);
         if let Some(now) = now {
             database.clock = Some((now, moment));
         }
-        database.backoff.reset();
+        database.refuses &= !flight.writes();
+        let told = if database.refuses { None } else { database.told_down.take() };
+        if !database.refuses {
+            database.backoff.reset();
+        }
         let before = std::mem::replace(&mut database.health, Health::Up);
         if polled {
             // The first look is at once; the second spreads the databases evenly over the interval.
@@ -346,7 +364,7 @@ impl Scheduler {
         } else if before != Health::Up {
             database.poll_by(moment);
         }
-        if let Health::Down { since, .. } = before {
+        if let Some(since) = told {
             self.notices.push(Notice::DatabaseUp { database: id, down_for: moment.since(since) });
         }
         if before != Health::Up {
@@ -369,12 +387,15 @@ impl Scheduler {
         let database = self.databases_mut(id);
         let retry_at = database.backoff.next(now, first, longest, &mut rng);
         let before = database.health;
-        let since = if let Health::Down { since, .. } = before { since } else { now };
-        database.health = Health::Down { since, retry_at };
+        database.health = Health::Down { retry_at };
         database.poll_by(retry_at);
+        let untold = database.told_down.is_none();
+        database.told_down.get_or_insert(now);
         self.rng = rng;
-        if !matches!(before, Health::Down { .. }) {
+        if untold {
             self.notices.push(Notice::DatabaseDown { database: id, text: trouble.text.clone() });
+        }
+        if !matches!(before, Health::Down { .. }) {
             self.touch_all_of(id);
         }
     }
@@ -384,7 +405,7 @@ impl Scheduler {
         let soon = self.now + LEAVING_RETRY;
         for place in (0..self.databases.len()).filter_map(|place| u32::try_from(place).ok()) {
             let database = self.databases_mut(DatabaseId(place));
-            if let Health::Down { retry_at, .. } = &mut database.health
+            if let Health::Down { retry_at } = &mut database.health
                 && !database.to_record.is_empty()
             {
                 *retry_at = soon.min(*retry_at);

@@ -29,7 +29,7 @@ impl Scheduler {
     }
 
     fn answered(&mut self, id: DatabaseId, flight: InFlight, reply: Reply) {
-        self.database_answered(id, reply.now, matches!(flight.polls, Polls::All(_)));
+        self.database_answered(id, reply.now, &flight);
         for (tenant, answer) in flight.finish.into_iter().zip(&reply.finished) {
             self.finish_answered(id, tenant, *answer);
         }
@@ -48,6 +48,7 @@ impl Scheduler {
     }
 
     fn failed(&mut self, id: DatabaseId, flight: InFlight, trouble: &Trouble) {
+        self.databases_mut(id).refuses |= trouble.kind == TroubleKind::Unfit && flight.writes();
         for tenant in flight.finish.into_iter().chain(flight.undo) {
             if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
                 run.recording = false;
