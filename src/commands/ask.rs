@@ -3,7 +3,7 @@
 
 use super::Process;
 use crate::config::{Config, Loaded};
-use crate::db::{Access, Answer, Engine, Migrate, Settings};
+use crate::db::{Access, Answer, Engine, Migrate};
 use crate::model::{DatabaseId, Identity};
 use crate::process::{self, ChildEnvironment, Meaning, Places, Signals, Spawner, StateFolder, Waker};
 use crate::scheduler::Listed;
@@ -12,6 +12,17 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+
+/// What a command may do to databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum May {
+    /// Read.
+    Look,
+    /// Write rows; tables only as `database.migrate` says.
+    Ask,
+    /// Make tables, and every tenant's row: that is what the operator called it for.
+    Migrate,
+}
 
 /// A command's view of the world.
 pub struct Desk<'a> {
@@ -34,7 +45,7 @@ impl<'a> Desk<'a> {
     ///
     /// # Errors
     /// The host refused something.
-    pub fn open(loaded: &'a Loaded, process: &Process, access: Access) -> Result<Self, String> {
+    pub fn open(loaded: &'a Loaded, process: &Process, may: May) -> Result<Self, String> {
         let config = &loaded.config;
         let signals = Signals::install().map_err(|error| format!("signals: {error}"))?;
         let identity = host_identity(loaded).map_err(|error| format!("/proc: {error}"))?;
@@ -46,8 +57,11 @@ impl<'a> Desk<'a> {
                 _ = wake.wake();
             }
         };
-        // A command that an operator calls may create what a supervisor would under migrate = auto.
-        let settings = Settings { migrate: Migrate::Auto, ..engine_settings(config, identity.clone(), access) };
+        let access = if may == May::Look { Access::ReadOnly } else { Access::ReadWrite };
+        let mut settings = engine_settings(config, identity.clone(), access);
+        if may == May::Migrate {
+            settings.migrate = Migrate::Auto;
+        }
         let engine = Engine::start(settings, Box::new(answer))
             .map_err(|error| format!("the thread of the database engine: {error}"))?;
         let environment = ChildEnvironment::new(process.environment.clone(), [], &identity.node, &identity.instance)
@@ -133,9 +147,9 @@ impl<'a> Desk<'a> {
         let mut all = Vec::with_capacity(number);
         while all.len() < number {
             let new = self.wait(&mut none)?;
-            all.extend(
-                new.into_iter().filter(|answer| !matches!(answer, Answer::Info { .. } | Answer::Notified { .. })),
-            );
+            all.extend(new.into_iter().filter(|answer| {
+                !matches!(answer, Answer::Info { .. } | Answer::Notified { .. } | Answer::Tenants { .. })
+            }));
         }
         Ok(all)
     }

@@ -1,9 +1,8 @@
 //! `config`: each effective value and where it came from, and the tenants found.
 
-use super::ask::Desk;
+use super::ask::{Desk, May};
 use super::{Process, print_line};
 use crate::config::Loaded;
-use crate::db::Access;
 use crate::exit;
 
 /// Prints; answers with the exit code.
@@ -14,8 +13,7 @@ pub fn config(loaded: &Loaded, process: &Process) -> i32 {
     }
     let cpus = crate::process::usable_cpus();
     print_line(&format!("# {} workers on this host with {cpus} usable CPUs", loaded.config.workers.evaluate(cpus)));
-    let found =
-        Desk::open(loaded, process, Access::ReadOnly).and_then(|mut desk| desk.tenants().map(|listed| (desk, listed)));
+    let found = Desk::open(loaded, process, May::Look).and_then(|mut desk| desk.tenants().map(|listed| (desk, listed)));
     let (desk, listed) = match found {
         Ok(found) => found,
         Err(why) => {

@@ -1,10 +1,10 @@
 //! `migrate`: creates or upgrades the tables in every tenant's database; idempotent.
 
-use super::ask::{Desk, by_database};
+use super::ask::{Desk, May, by_database};
 use super::{Process, print_line};
 use crate::cli::Migrate;
 use crate::config::Loaded;
-use crate::db::{Access, Answer};
+use crate::db::Answer;
 use crate::exit;
 use crate::model::{DatabaseId, Exchange, Poll, TroubleKind};
 use crate::scheduler::Listed;
@@ -22,8 +22,8 @@ pub fn migrate(loaded: &Loaded, process: &Process, asked: &Migrate) -> i32 {
 }
 
 fn migrate_all(loaded: &Loaded, process: &Process, dry_run: bool) -> Result<i32, String> {
-    let access = if dry_run { Access::ReadOnly } else { Access::ReadWrite };
-    let mut desk = Desk::open(loaded, process, access)?;
+    let may = if dry_run { May::Look } else { May::Migrate };
+    let mut desk = Desk::open(loaded, process, may)?;
     let listed = desk.tenants()?;
     let databases = by_database(&listed);
     for id in databases.keys() {

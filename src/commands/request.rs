@@ -1,10 +1,10 @@
 //! `request`: done rows become needed, first in the queue; the supervisors hear of it at once.
 
 use super::Process;
-use super::ask::{Desk, by_database, select};
+use super::ask::{Desk, May, by_database, select};
 use crate::cli::Request;
 use crate::config::Loaded;
-use crate::db::{Access, Answer, Requested};
+use crate::db::{Answer, Requested};
 use crate::exit;
 use crate::model::TroubleKind;
 use crate::process::{Holder, StateFolder, probe_supervisor, signal_stranger};
@@ -27,7 +27,7 @@ pub fn request(loaded: &Loaded, process: &Process, asked: &Request) -> i32 {
 }
 
 fn request_all(loaded: &Loaded, process: &Process, asked: &Request) -> Result<i32, String> {
-    let mut desk = Desk::open(loaded, process, Access::ReadWrite)?;
+    let mut desk = Desk::open(loaded, process, May::Ask)?;
     let mut left = select(desk.tenants()?, &asked.tenants)?;
     let mut code = if desk.incomplete && asked.all { exit::FAILED } else { exit::DONE };
     loop {

@@ -1,11 +1,11 @@
 //! `status`: where every tenant stands, and for a needed one why it does not run. Works while the supervisor
 //! is down, takes no lock.
 
-use super::ask::{Desk, by_database, select};
+use super::ask::{Desk, May, by_database, select};
 use super::{Process, print_line};
 use crate::cli::Status;
 use crate::config::Loaded;
-use crate::db::{Access, Answer, Viewed};
+use crate::db::{Answer, Viewed};
 use crate::exit;
 use crate::model::{DatabaseId, DbTime, RowValue, Trouble};
 use crate::process::{self, LockFile, StateFolder};
@@ -59,7 +59,7 @@ pub fn status(loaded: &Loaded, process: &Process, asked: &Status) -> i32 {
 }
 
 fn show(loaded: &Loaded, process: &Process, asked: &Status) -> Result<i32, String> {
-    let mut desk = Desk::open(loaded, process, Access::ReadOnly)?;
+    let mut desk = Desk::open(loaded, process, May::Look)?;
     let listed = select(desk.tenants()?, &asked.tenants)?;
     let databases = by_database(&listed);
     for (id, tenants) in &databases {

@@ -23,26 +23,40 @@ pub(crate) struct Ground<'a> {
 
 /// Says everything, hears everything.
 pub(crate) async fn exchange(ground: Ground<'_>, exchange: &Exchange) -> Result<Reply, Failure> {
-    if writes(exchange) && ground.settings.access == Access::ReadOnly {
+    if writes(exchange) && ground.settings.access != Access::ReadWrite {
         return Err(Failure::Unfit("nothing may be written (a dry run)".to_owned()));
     }
     let ends = Ends::of(&exchange.finish);
     let (mut reply, first, read) = flight(ground, exchange, &ends.said).await?;
     let settled = ends.settle(ground, first).await;
     reply.finished = settled.answers;
-    if let Some(poll) = &exchange.poll {
-        let read = match read {
-            Some(read) if !settled.more => read,
-            // the rows were read before the last ends were recorded
-            _ => ground.statements.poll(ground.client, ground.look, &poll.keys).await?,
-        };
-        if read.read_only && ground.settings.access == Access::ReadWrite && !writes(exchange) {
-            // else it would be back with every look and down with every claim
-            return Err(Failure::ReadOnly);
-        }
-        complete(ground, exchange, poll, read, &mut reply).await?;
+    let Some(poll) = &exchange.poll else { return Ok(reply) };
+    let fresh = read.filter(|_| !settled.more);
+    match look(ground, exchange, poll, fresh, &mut reply).await {
+        // what was said is committed and answered for: only the look is missing, and comes again
+        Err(_) if writes(exchange) => reply.polled = None,
+        looked => looked?,
     }
     Ok(reply)
+}
+
+/// Reads the rows, once more where the last ends were recorded after `read`, and creates those that are missing.
+async fn look(
+    ground: Ground<'_>,
+    exchange: &Exchange,
+    poll: &Poll,
+    read: Option<Read>,
+    reply: &mut Reply,
+) -> Result<(), Failure> {
+    let read = match read {
+        Some(read) => read,
+        None => ground.statements.poll(ground.client, ground.look, &poll.keys).await?,
+    };
+    if read.read_only && ground.settings.access == Access::ReadWrite {
+        // else it would be back with every look and down with every claim
+        return Err(Failure::ReadOnly);
+    }
+    complete(ground, exchange, poll, read, reply).await
 }
 
 /// What one flight brings.

@@ -30,19 +30,20 @@ pub(crate) async fn meet(
     if let Some(why) = statements.misfit(&found) {
         return Err(Failure::Unfit(why));
     }
-    if access == Access::ReadWrite && found.lacks_index() {
+    if access != Access::ReadOnly && found.lacks_index() {
         return Err(Failure::Unfit(format!(
             "no plain valid unique index on key in {}; run `tenantcron migrate`",
             statements.tables_of(&found)
         )));
     }
-    if access == Access::ReadWrite && !found.is_whole() {
-        found = match migrate {
-            Migrate::Auto => create(client, statements).await?,
-            Migrate::Manual => {
+    if !found.is_whole() {
+        match (access, migrate) {
+            (Access::ReadOnly, _) | (Access::Rehearsal, Migrate::Auto) => {}
+            (Access::ReadWrite, Migrate::Auto) => found = create(client, statements).await?,
+            (Access::ReadWrite | Access::Rehearsal, Migrate::Manual) => {
                 return Err(Failure::Unfit("tables are missing; run `tenantcron migrate`".to_owned()));
             }
-        };
+        }
     }
     Ok(found.look().map_or(Tables::Absent, Tables::Stand))
 }

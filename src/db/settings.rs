@@ -41,7 +41,9 @@ pub enum Migrate {
 pub enum Access {
     /// The supervisor and the commands that act.
     ReadWrite,
-    /// Commands that only look (`status`, a dry run): no table and no row is created, nothing is claimed.
+    /// A dry run: nothing is created or claimed, and what a supervisor would refuse is refused too.
+    Rehearsal,
+    /// Commands that only look (`status`): no table and no row is created, nothing is claimed.
     ReadOnly,
 }
 

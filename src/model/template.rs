@@ -115,6 +115,23 @@ impl Template {
         self.parts.contains(&Part::Place(Place::Database))
     }
 
+    /// The tenant's name in a text that this template gave: it must stand in it once, as `{tenant}`, and nothing else
+    /// may vary by tenant.
+    pub fn tenant_of(&self, text: &str, instance: &str) -> Option<String> {
+        let (mut before, mut after, mut met) = (String::new(), String::new(), false);
+        for part in &self.parts {
+            let fixed = if met { &mut after } else { &mut before };
+            match part {
+                Part::Text(text) => fixed.push_str(text),
+                Part::Place(Place::Instance) => fixed.push_str(instance),
+                Part::Place(Place::Tenant) if !met => met = true,
+                Part::Place(_) => return None,
+            }
+        }
+        let name = text.strip_prefix(&before)?.strip_suffix(&after)?;
+        met.then(|| name.to_owned())
+    }
+
     /// The text with its placeholders filled in.
     pub fn render(&self, values: Values<'_>) -> String {
         self.render_with(values, |value| value.into())
@@ -161,6 +178,9 @@ mod tests {
         ] {
             assert_eq!(Template::parse(source, &all).unwrap().render(values), want);
         }
+        let key = Template::parse("cron-{instance}-{tenant}-x", &all).unwrap();
+        assert_eq!(key.tenant_of("cron-wcs-a-b.example-x", "wcs").as_deref(), Some("a-b.example"));
+        assert_eq!(key.tenant_of("cron-wcs-a", "wcs"), None);
         assert!(matches!(Template::parse("{tennant}", &all), Err(TemplateError::Unknown(..))));
         assert!(matches!(Template::parse("{run_id}", &["tenant"]), Err(TemplateError::Unknown(..))));
         assert_eq!(Template::parse("a{", &all), Err(TemplateError::Unpaired('{')));

@@ -77,7 +77,13 @@ pub fn has_living_members(group: i32) -> io::Result<bool> {
 pub fn members(group: i32) -> io::Result<Vec<Process>> {
     let mut found = Vec::new();
     for pid in all_pids()? {
-        let Some(stat) = Stat::of(pid)? else { continue };
+        let stat = match Stat::of(pid) {
+            Ok(Some(stat)) => stat,
+            Ok(None) => continue,
+            // hidepid: a process that this user may not see is no child of a job that this user started
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
+            Err(error) => return Err(error),
+        };
         if stat.group == group && !stat.ended {
             found.push(Process { pid, start: stat.start });
         }

@@ -49,6 +49,11 @@ pub enum Action {
         /// Whose.
         tenant: TenantName,
     },
+    /// See whether a process of this host holds a tenant's lock; answer LockProbed.
+    ProbeLock {
+        /// Whose.
+        tenant: TenantName,
+    },
     /// Find out what an open run of this node that nobody here knows is; answer Examined.
     Examine(Unknown),
     /// The run is over: write the end line, let go of lock and slot.

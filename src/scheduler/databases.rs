@@ -11,7 +11,7 @@ use super::tenant::{Stage, TenantId};
 use crate::model::{
     Claim, DatabaseId, DbTime, Exchange, Moment, Offer, Poll, Refresh, Release, Reset, RowValue, Trouble, TroubleKind,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(super) struct Database {
     polled_before: bool,
     /// Keys to look at before that.
     pub look_at: BTreeSet<String>,
+    /// Keys to look at from these moments on: rows that somebody held locked.
+    look_later: BTreeMap<String, Moment>,
     /// Runs of ours that live.
     pub runs: BTreeSet<TenantId>,
     /// Runs of ours that ended and are not recorded.
@@ -66,7 +68,7 @@ pub(super) enum Health {
     /// Its last exchange was answered.
     Up,
     /// Its last exchange failed.
-    Down { retry_at: Moment },
+    Down { since: Moment, retry_at: Moment },
 }
 
 /// What the exchange under way says.
@@ -85,7 +87,8 @@ pub(super) struct InFlight {
 pub(super) enum Polls {
     #[default]
     Nothing,
-    Some,
+    /// Some, for once.
+    Some(Arc<[String]>),
     /// All that were known when it was sent.
     All(Arc<[String]>),
 }
@@ -109,6 +112,11 @@ impl Database {
     /// Slots that its claims hold.
     pub fn slots_offered(&self) -> u32 {
         self.claim.limit + self.in_flight.as_ref().map_or(0, |flight| flight.claim.limit)
+    }
+
+    /// A row that somebody holds locked is looked at again, alone.
+    pub fn look_again(&mut self, key: String, at: Moment) {
+        self.look_later.insert(key, at);
     }
 
     /// Answered, or failed, at least once.
@@ -184,7 +192,7 @@ impl Scheduler {
         if database.in_flight.is_some() || database.awaiting_locks {
             return None;
         }
-        if let Health::Down { retry_at } = database.health
+        if let Health::Down { retry_at, .. } = database.health
             && retry_at > now
         {
             return None;
@@ -202,14 +210,17 @@ impl Scheduler {
             flight.releases = database.releases.iter().map(|release| release.key.clone()).collect();
             exchange.release = std::mem::take(&mut database.releases);
         }
+        let due = database.look_later.extract_if(.., |_, at| *at <= now).map(|(key, _)| key);
+        database.look_at.extend(due);
         if database.poll_due.is_some_and(|due| due <= now) && !database.keys.is_empty() {
             exchange.poll = Some(Poll { keys: Arc::clone(&database.keys) });
             database.poll_due = None;
             database.look_at.clear();
             flight.polls = Polls::All(Arc::clone(&database.keys));
         } else if !database.look_at.is_empty() && database.health == Health::Up {
-            exchange.poll = Some(Poll { keys: std::mem::take(&mut database.look_at).into_iter().collect() });
-            flight.polls = Polls::Some;
+            let keys: Arc<[String]> = std::mem::take(&mut database.look_at).into_iter().collect();
+            exchange.poll = Some(Poll { keys: Arc::clone(&keys) });
+            flight.polls = Polls::Some(keys);
         }
         if exchange.is_empty() {
             return None;
@@ -285,9 +296,10 @@ impl Scheduler {
         if database.in_flight.is_some() || database.awaiting_locks {
             return None;
         }
-        let next = [database.poll_due, self.refresh_due(id), self.record_due(id)].into_iter().flatten().min()?;
+        let look = database.look_later.values().min().copied();
+        let next = [database.poll_due, look, self.refresh_due(id), self.record_due(id)].into_iter().flatten().min()?;
         match database.health {
-            Health::Down { retry_at } => Some(next.max(retry_at)),
+            Health::Down { retry_at, .. } => Some(next.max(retry_at)),
             Health::Unknown | Health::Up => Some(next),
         }
     }
@@ -342,8 +354,8 @@ impl Scheduler {
     }
 
     /// An exchange was answered: the database is up.
-    pub(super) fn database_answered(&mut self, id: DatabaseId, now: Option<DbTime>, flight: &InFlight) {
-        let polled = matches!(flight.polls, Polls::All(_));
+    pub(super) fn database_answered(&mut self, id: DatabaseId, now: Option<DbTime>, flight: &InFlight, looked: bool) {
+        let polled = looked && matches!(flight.polls, Polls::All(_));
         let (moment, poll, shared) = (self.now, self.rules.poll, self.rules.shared);
         let spread = self.rng.f64();
         let database = self.databases_mut(id);
@@ -387,12 +399,17 @@ impl Scheduler {
         let database = self.databases_mut(id);
         let retry_at = database.backoff.next(now, first, longest, &mut rng);
         let before = database.health;
-        database.health = Health::Down { retry_at };
+        let since = if let Health::Down { since, .. } = before { since } else { now };
+        database.health = Health::Down { since, retry_at };
         database.poll_by(retry_at);
-        let untold = database.told_down.is_none();
-        database.told_down.get_or_insert(now);
+        // A single statement that the server refused (a deadlock, a cancel) is a hiccup; twice in a row is an outage.
+        let is_outage = trouble.kind != TroubleKind::Refused || matches!(before, Health::Down { .. });
+        let tell = is_outage && database.told_down.is_none();
+        if tell {
+            database.told_down = Some(since);
+        }
         self.rng = rng;
-        if untold {
+        if tell {
             self.notices.push(Notice::DatabaseDown { database: id, text: trouble.text.clone() });
         }
         if !matches!(before, Health::Down { .. }) {
@@ -405,7 +422,7 @@ impl Scheduler {
         let soon = self.now + LEAVING_RETRY;
         for place in (0..self.databases.len()).filter_map(|place| u32::try_from(place).ok()) {
             let database = self.databases_mut(DatabaseId(place));
-            if let Health::Down { retry_at } = &mut database.health
+            if let Health::Down { retry_at, .. } = &mut database.health
                 && !database.to_record.is_empty()
             {
                 *retry_at = soon.min(*retry_at);

@@ -20,6 +20,15 @@ pub enum Event {
         /// Slots won, at most as many as were asked for.
         slots: u32,
     },
+    /// An open run of this instance and node, about to be read, belongs to a tenant that no source lists (any more).
+    UnlistedFound(Box<Listed>),
+    /// The answer to [`super::Action::ProbeLock`].
+    LockProbed {
+        /// Whose.
+        tenant: TenantName,
+        /// Whether a process of this host holds it.
+        held: bool,
+    },
     /// An exchange was answered or failed.
     Exchanged {
         /// With which database.

@@ -2,7 +2,7 @@
 
 use super::databases::Database;
 use super::limits::{Counts, Locking};
-use super::queue::{counted, is_busy};
+use super::queue::counted;
 use super::run::Phase;
 use super::state::Scheduler;
 use super::tenant::Counted;
@@ -36,7 +36,7 @@ impl Scheduler {
         }
         let mut counts = Counts::default();
         for (_, tenant) in self.tenants.iter() {
-            counts.busy += usize::from(is_busy(tenant));
+            counts.busy += usize::from(self.is_busy(tenant));
             if let Some(Counted(group)) = counted(tenant) {
                 counts.running(group.as_deref(), true);
             }

@@ -45,6 +45,7 @@ impl Scheduler {
                     changed.insert(listed.database);
                 }
                 known.present = true;
+                known.moving = None;
                 if known.listed != listed {
                     // Uncount it under its old group first.
                     self.unfile(id);
@@ -58,6 +59,7 @@ impl Scheduler {
             if !known.is_idle() {
                 // Its run belongs to the row that was claimed; it moves when that is recorded.
                 known.present = true;
+                known.moving = Some(Box::new(listed));
                 return id;
             }
             changed.insert(known.listed.database);
@@ -66,6 +68,33 @@ impl Scheduler {
         changed.insert(listed.database);
         self.databases_mut(listed.database);
         self.tenants.insert(TenantState::new(listed))
+    }
+
+    /// A run of a tenant that vanished while no supervisor looked: it is known until that run is recorded.
+    pub(super) fn unlisted_found(&mut self, listed: Listed) {
+        if self.tenants.by_name(&listed.tenant.name).is_none() {
+            self.databases_mut(listed.database);
+            let mut tenant = TenantState::new(listed);
+            tenant.present = false;
+            self.tenants.insert(tenant);
+        }
+    }
+
+    /// True if a tenant with this key is known.
+    pub fn knows(&self, database: DatabaseId, key: &str) -> bool {
+        self.tenants.by_key(database, key).is_some()
+    }
+
+    /// Its run is recorded: a tenant that belongs elsewhere now goes there. True if it did.
+    pub(super) fn move_on(&mut self, id: TenantId) -> bool {
+        let Some(tenant) = self.tenants.get_mut(id) else { return false };
+        let Some(listed) = tenant.moving.take() else { return false };
+        let changed = HashSet::from([tenant.listed.database, listed.database]);
+        self.forget(id);
+        self.databases_mut(listed.database);
+        self.tenants.insert(TenantState::new(*listed));
+        self.renew_keys(&changed);
+        true
     }
 
     fn vanish(&mut self, id: TenantId, changed: &mut HashSet<DatabaseId>) {

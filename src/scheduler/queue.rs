@@ -38,7 +38,7 @@ impl Scheduler {
             place: (startable && tenant.not_before <= self.now).then(|| place(id, tenant)).flatten(),
             timer: self.tenant_deadline(tenant, startable),
             due: tenant.filed.due && self.may_reset(tenant),
-            busy: is_busy(tenant),
+            busy: self.is_busy(tenant),
             counted: counted(tenant),
         };
         self.refile(id, filed);
@@ -136,6 +136,17 @@ impl Scheduler {
         [run, wait, slot, late, self.stale_at(tenant)].into_iter().flatten().min()
     }
 
+    /// Running by anybody's account, or about to: what a barrier waits for. It does not wait for what is stale, nor for
+    /// a record that a database which is down cannot take.
+    pub(super) fn is_busy(&self, tenant: &TenantState) -> bool {
+        match &tenant.stage {
+            Stage::Offered => true,
+            Stage::Run(run) if run.lives() => !is_stale(tenant),
+            Stage::Run(run) => self.is_up(run.database),
+            Stage::Idle => tenant.value() == Some(&RowValue::Running) && !is_stale(tenant),
+        }
+    }
+
     /// What the passing of time asks of a tenant.
     pub(super) fn tick_tenant(&mut self, id: TenantId) {
         self.tick_run(id);
@@ -155,14 +166,6 @@ pub(super) fn counted(tenant: &TenantState) -> Option<Counted> {
         Stage::Idle => (tenant.value() == Some(&RowValue::Running), group),
     };
     counts.then(|| Counted(group.cloned()))
-}
-
-/// Running by anybody's account, or about to: what a barrier waits for.
-pub(super) fn is_busy(tenant: &TenantState) -> bool {
-    match &tenant.stage {
-        Stage::Offered | Stage::Run(_) => true,
-        Stage::Idle => tenant.value() == Some(&RowValue::Running) && !is_stale(tenant),
-    }
 }
 
 fn place(id: TenantId, tenant: &TenantState) -> Option<Place> {

@@ -38,6 +38,10 @@ impl Scheduler {
         let name = state.name().clone();
         let needed = state.value() == Some(&RowValue::Needed);
         state.other = Some(run.clone());
+        if !state.is_idle() {
+            // Offered: its claim answers first, the next look examines what is left.
+            return;
+        }
         if !ours || matches!(self.rules.mode, Mode::Named { .. } | Mode::DryRun) {
             self.refuse(tenant, "it is running");
             if needed {

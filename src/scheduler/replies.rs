@@ -29,7 +29,13 @@ impl Scheduler {
     }
 
     fn answered(&mut self, id: DatabaseId, flight: InFlight, reply: Reply) {
-        self.database_answered(id, reply.now, &flight);
+        let looked = reply.polled.is_some();
+        self.database_answered(id, reply.now, &flight, looked);
+        if !looked && flight.polls != Polls::Nothing {
+            // All was said and done but the look.
+            let again = self.now + LOOK_AGAIN;
+            self.databases_mut(id).poll_by(again);
+        }
         for (tenant, answer) in flight.finish.into_iter().zip(&reply.finished) {
             self.finish_answered(id, tenant, *answer);
         }
@@ -86,10 +92,19 @@ impl Scheduler {
     fn finish_answered(&mut self, id: DatabaseId, tenant: TenantId, answer: Finished) {
         let now = self.now;
         match answer {
-            Finished::Recorded { row } => self.recorded(tenant, row),
+            Finished::Recorded { row } => {
+                if let Some(state) = self.tenants.get(tenant)
+                    && let Some(run) = state.run()
+                    && run.is_lost()
+                {
+                    self.notices.push(Notice::Lost { tenant: state.name().clone(), run: run.identity.id });
+                }
+                self.recorded(tenant, row);
+            }
             Finished::ClosedByAnother => {
                 if let Some(state) = self.tenants.get(tenant)
                     && let Some(run) = state.run()
+                    && !run.is_lost()
                 {
                     self.notices.push(Notice::ClosedByAnother { tenant: state.name().clone(), run: run.identity.id });
                 }
@@ -98,7 +113,8 @@ impl Scheduler {
             Finished::NotNow => {
                 if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
                     run.recording = false;
-                    run.record_not_before = now + SAY_AGAIN;
+                    run.record_wait = (run.record_wait * 2).clamp(SAY_AGAIN, SAY_AGAIN * 32);
+                    run.record_not_before = now + run.record_wait;
                 }
                 self.databases_mut(id).to_record.push(tenant);
                 self.touch(tenant);
@@ -133,7 +149,8 @@ impl Scheduler {
                 if state.value() == Some(&RowValue::Done) {
                     // Locked by somebody, or no longer done: the next look tells.
                     state.not_before = again;
-                    self.databases_mut(id).poll_by(again);
+                    let key = state.listed.key.clone();
+                    self.databases_mut(id).look_again(key, again);
                 }
             }
             self.touch(tenant);
@@ -160,10 +177,11 @@ impl Scheduler {
             for tenant in &left {
                 if let Some(state) = self.tenants.get_mut(*tenant) {
                     state.row = None;
+                    let key = state.listed.key.clone();
+                    self.databases_mut(id).look_again(key, again);
                 }
                 self.refuse(*tenant, "its row could not be claimed: another node took it, somebody holds it locked, or it has an open run");
             }
-            self.databases_mut(id).poll_by(again);
         }
         self.withdraw(&left, limit.saturating_sub(won));
     }
@@ -195,8 +213,9 @@ impl Scheduler {
                 self.row_seen(tenant, row);
             }
         }
-        if let Polls::All(asked) = polls {
-            self.rows_missing(id, asked, &seen);
+        match polls {
+            Polls::All(asked) | Polls::Some(asked) => self.rows_missing(id, asked, &seen),
+            Polls::Nothing => {}
         }
         self.reconcile(id, polled.runs, &seen);
         for tenant in seen {
@@ -214,6 +233,7 @@ impl Scheduler {
             self.tell_oddity(tenant, Notice::UnknownValue { tenant: name, value });
         }
         let Some(state) = self.tenants.get_mut(tenant) else { return };
+        state.row_missed = false;
         if row.value != RowValue::Running {
             state.releasing = false;
         }
@@ -246,6 +266,13 @@ impl Scheduler {
             }
             state.row = None;
             let name = state.name().clone();
+            if !std::mem::replace(&mut state.row_missed, true) {
+                // Its making may have met a lock: once more before it is told.
+                let key = state.listed.key.clone();
+                let again = self.now + LOOK_AGAIN;
+                self.databases_mut(id).look_again(key, again);
+                continue;
+            }
             self.refuse(tenant, "it has no status row; run tenantcron migrate");
             if self.rules.mode != Mode::DryRun {
                 self.tell_oddity(tenant, Notice::NoRow { tenant: name });
@@ -258,9 +285,13 @@ impl Scheduler {
     pub(super) fn tell_oddity(&mut self, tenant: TenantId, notice: Notice) {
         let now = self.now;
         let Some(state) = self.tenants.get_mut(tenant) else { return };
-        if state.oddity_told.is_none_or(|told| now.since(told) >= Duration::from_secs(3600)) {
-            state.oddity_told = Some(now);
-            self.notices.push(notice);
+        let kind = std::mem::discriminant(&notice);
+        let told = state.oddities_told.iter_mut().find(|(told, _)| *told == kind);
+        match told {
+            Some((_, at)) if now.since(*at) < Duration::from_secs(3600) => return,
+            Some((_, at)) => *at = now,
+            None => state.oddities_told.push((kind, now)),
         }
+        self.notices.push(notice);
     }
 }

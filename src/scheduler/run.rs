@@ -36,6 +36,8 @@ pub(super) struct Run {
     pub leftover: Option<Leftover>,
     pub verdict: Option<RecordAs>,
     pub record_not_before: Moment,
+    /// How long the record waited last for a row that somebody holds locked.
+    pub record_wait: Duration,
     pub recording: bool,
 }
 
@@ -107,8 +109,14 @@ impl Run {
             leftover: None,
             verdict: None,
             record_not_before: now,
+            record_wait: Duration::ZERO,
             recording: false,
         }
+    }
+
+    /// It is recorded as lost.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.verdict, Some(RecordAs::Finish(Outcome::Lost, _)))
     }
 
     /// It has, or may have, a process.
@@ -393,7 +401,6 @@ impl Scheduler {
         let mut run = Run::new(identity, database, group, now);
         run.phase = Phase::Ended;
         run.verdict = Some(RecordAs::Finish(Outcome::Lost, Becomes::Needed));
-        self.notices.push(Notice::Lost { tenant: tenant.name().clone(), run: run.identity.id });
         tenant.stage = Stage::Run(Box::new(run));
         self.databases_mut(database).to_record.push(id);
         self.touch(id);
@@ -418,9 +425,12 @@ impl Scheduler {
         if tenant.row.is_none() && tenant.present {
             // What the row says now is unknown: look before anything is started.
             let soon = self.now + Duration::from_millis(200);
-            self.databases_mut(database).poll_by(soon);
+            let key = tenant.listed.key.clone();
+            self.databases_mut(database).look_again(key, soon);
         }
-        self.touch(id);
+        if !self.move_on(id) {
+            self.touch(id);
+        }
     }
 
     /// Asks a run to end, once; the first reason stays.

@@ -8,7 +8,7 @@ use super::rules::{Mode, StaleAction};
 use super::run::Why;
 use super::state::Scheduler;
 use super::tenant::{Stage, StaleTold, TenantId, TenantState};
-use crate::model::{DatabaseId, DbTime, Moment, OpenRun, Release, RowValue};
+use crate::model::{DatabaseId, DbTime, Moment, OpenRun, Release, RowValue, TenantName};
 use std::time::Duration;
 
 /// Since when the tenant runs by anybody's account.
@@ -96,7 +96,23 @@ impl Scheduler {
                 let unknown = Unknown { tenant: tenant.name().clone(), run: run.clone() };
                 self.actions.push(Action::Examine(unknown));
             }
-            other => self.release(id, other.clone()),
+            Some(run) => self.release(id, Some(run.clone())),
+            // Nobody's run: a process of this host may hold the tenant's lock all the same (a restored backup).
+            None => {
+                self.actions.push(Action::ProbeLock { tenant: tenant.name().clone() });
+                if let Some(tenant) = self.tenants.get_mut(id) {
+                    tenant.releasing = true;
+                }
+            }
+        }
+    }
+
+    pub(super) fn lock_probed(&mut self, name: &TenantName, held: bool) {
+        let Some(id) = self.tenants.by_name(name) else { return };
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        tenant.releasing = false;
+        if !held && tenant.is_idle() && tenant.other.is_none() && is_stale(tenant) {
+            self.release(id, None);
         }
     }
 

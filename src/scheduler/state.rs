@@ -121,6 +121,8 @@ impl Scheduler {
             Event::Tick => {}
             Event::TenantsListed(tenants) => self.listed(tenants),
             Event::Locked { won, held, slots } => self.locked(&won, &held, slots),
+            Event::UnlistedFound(listed) => self.unlisted_found(*listed),
+            Event::LockProbed { tenant, held } => self.lock_probed(&tenant, held),
             Event::Exchanged { database, result } => self.exchanged(database, result),
             Event::Started { tenant, pid, pid_start } => self.started(&tenant, pid, pid_start),
             Event::NotStarted { tenant, why } => self.not_started(&tenant, why),

@@ -2,10 +2,12 @@
 
 use super::backoff::Backoff;
 use super::event::Listed;
+use super::notice::Notice;
 use super::queue::Place;
 use super::run::Run;
 use crate::model::{DatabaseId, DbTime, Moment, OpenRun, RowValue, TenantName};
 use std::collections::HashMap;
+use std::mem::Discriminant;
 
 /// A tenant's place on the shelf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,8 +39,12 @@ pub(super) struct TenantState {
     pub late_told: Option<DbTime>,
     /// Staleness that was told, of this claim or of an earlier one.
     pub stale_told: Option<StaleTold>,
-    /// When an oddity of its row was told last.
-    pub oddity_told: Option<Moment>,
+    /// When oddities of its row were told last, by kind.
+    pub oddities_told: Vec<(Discriminant<Notice>, Moment)>,
+    /// The last look found no row.
+    pub row_missed: bool,
+    /// It belongs to another database or key now, and moves there when its run is recorded.
+    pub moving: Option<Box<Listed>>,
     /// Where it is filed now.
     pub filed: Filed,
 }
@@ -119,7 +125,9 @@ impl TenantState {
             startable_since: None,
             late_told: None,
             stale_told: None,
-            oddity_told: None,
+            oddities_told: Vec::new(),
+            row_missed: false,
+            moving: None,
             filed: Filed::default(),
         }
     }

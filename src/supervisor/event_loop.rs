@@ -2,7 +2,7 @@
 
 use super::announce::{Names, announce};
 use super::clock::Clock;
-use super::follow::Follow;
+use super::follow::{self, Follow};
 use super::listing::Lister;
 use super::notify::Notifier;
 use super::registry::Registry;
@@ -115,6 +115,8 @@ pub struct Supervisor {
     pub(super) reload_wanted: bool,
     pub(super) leaving: Option<ExitReason>,
     pub(super) worst_exit: i32,
+    /// Runs that are over.
+    pub(super) closed: usize,
     refused: bool,
 }
 
@@ -156,7 +158,7 @@ impl Supervisor {
         let waker = Waker::new().map_err(host("eventfd"))?;
         let (sender, answers) = channel();
         let wake = waker.clone();
-        let access = if purpose.mode == Mode::DryRun { Access::ReadOnly } else { Access::ReadWrite };
+        let access = if purpose.mode == Mode::DryRun { Access::Rehearsal } else { Access::ReadWrite };
         let settings = start::engine_settings(&config, identity.clone(), access);
         let answer = move |answer| {
             if sender.send(answer).is_ok()
@@ -227,6 +229,7 @@ impl Supervisor {
             reload_wanted: false,
             leaving: None,
             worst_exit: 0,
+            closed: 0,
             refused: false,
             identity,
             config,
@@ -301,7 +304,7 @@ impl Supervisor {
             if self.mode == Mode::DryRun
                 && let crate::scheduler::Notice::Would { tenant, what } = &notice
             {
-                crate::commands::print_line(&format!("{tenant}: {what}"));
+                follow::print(format!("{tenant}: {what}\n").as_bytes());
                 continue;
             }
             announce(&notice, self);
@@ -345,8 +348,9 @@ impl Supervisor {
     pub(super) fn list(&mut self, tenants: Vec<Tenant>) -> Result<(), StartError> {
         let mut tenants = tenants;
         if matches!(self.mode, Mode::Named { .. }) {
-            if let Some(missing) = self.wanted.iter().find(|name| !tenants.iter().any(|tenant| tenant.name == **name)) {
-                return Err(StartError::NoSuchTenant(missing.to_string()));
+            let missing = self.wanted.iter().find(|name| !tenants.iter().any(|tenant| tenant.name == **name));
+            if let Some(missing) = missing.filter(|_| !self.listed_once) {
+                return Err(self.missing(missing));
             }
             tenants.retain(|tenant| self.wanted.contains(&tenant.name));
         }
@@ -373,6 +377,16 @@ impl Supervisor {
         self.tell_databases();
         self.events.push_back(Event::TenantsListed(listed));
         Ok(())
+    }
+
+    /// "Could not list" is not "there is none".
+    fn missing(&self, name: &TenantName) -> StartError {
+        if self.lister.is_complete() {
+            return StartError::NoSuchTenant(name.to_string());
+        }
+        StartError::Host(format!(
+            "a source of tenants does not answer, so it is not known whether there is a tenant {name}"
+        ))
     }
 
     /// What others see of us: title, service manager, why.json, the log's backlog.
@@ -434,17 +448,24 @@ impl Supervisor {
 
     /// An alert about `subject`, at most once an hour.
     pub(super) fn alert_hourly(&mut self, subject: &str, text: &str) {
-        let now = self.clock.now();
-        if self.alerted.get(subject).is_none_or(|told| now.since(*told) >= Duration::from_secs(3600)) {
-            self.alerted.insert(subject.to_owned(), now);
+        if !self.told_within_the_hour(subject) {
+            self.alerted.insert(subject.to_owned(), self.clock.now());
             log::error!(target: ALERT, "{text}");
         }
     }
 
+    pub(super) fn told_within_the_hour(&self, subject: &str) -> bool {
+        let now = self.clock.now();
+        self.alerted.get(subject).is_some_and(|told| now.since(*told) < Duration::from_secs(3600))
+    }
+
     fn leave(mut self) -> Result<i32, StartError> {
+        self.lister.end();
         self.engine.stop(Duration::from_secs(2));
+        let looked_once = matches!(self.mode, Mode::Once | Mode::DryRun);
+        let incomplete = looked_once && !self.lister.is_complete();
         let code = match self.leaving {
-            Some(ExitReason::Done) | None => 0,
+            Some(ExitReason::Done) | None => i32::from(incomplete),
             Some(ExitReason::Unrecorded(number)) => {
                 log::error!(
                     target: ALERT,
@@ -462,7 +483,13 @@ impl Supervisor {
             }
         };
         self.log.flush();
-        Ok(if matches!(self.mode, Mode::Named { .. }) && code <= 1 { self.worst_exit.max(code) } else { code })
+        self.follow.finish();
+        if !matches!(self.mode, Mode::Named { .. }) || code > 1 {
+            return Ok(code);
+        }
+        // Interrupted before all were run: not done.
+        let unfinished = i32::from(self.closed < self.wanted.len());
+        Ok(self.worst_exit.max(code).max(unfinished))
     }
 }
 

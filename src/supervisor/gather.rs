@@ -3,9 +3,9 @@
 use super::event_loop::{Source, Supervisor};
 use crate::db::Answer;
 use crate::logging::ALERT;
-use crate::model::{DatabaseId, TenantName};
+use crate::model::{DatabaseId, OpenRun, Tenant, TenantName};
 use crate::process::{self, Meaning};
-use crate::scheduler::{End, Event, Exit};
+use crate::scheduler::{End, Event, Exit, Listed};
 use std::time::Duration;
 
 impl Supervisor {
@@ -92,12 +92,44 @@ impl Supervisor {
                 if result.as_ref().is_ok_and(|reply| reply.polled.is_some()) {
                     self.prune_hourly(database);
                 }
+                if let Some(polled) = result.as_ref().ok().and_then(|reply| reply.polled.as_ref()) {
+                    for run in &polled.runs {
+                        self.find_unlisted(database, run);
+                    }
+                }
                 self.events.push_back(Event::Exchanged { database, result });
             }
             Answer::Notified { database, key } => self.events.push_back(Event::Notified { database, key }),
             Answer::Tenants { result } => self.lister.query_answered(result),
             other => self.side_answer(other),
         }
+    }
+
+    /// An open run of ours whose tenant is in no source any more is looked after all the same; its name is read
+    /// back from the key.
+    fn find_unlisted(&mut self, database: DatabaseId, run: &OpenRun) {
+        let (key, ours) = (&run.identity.key, &self.identity);
+        if run.identity.instance != ours.instance || run.identity.node != ours.node || self.core.knows(database, key) {
+            return;
+        }
+        let name =
+            self.config.database.key.tenant_of(key, &ours.instance).and_then(|name| TenantName::parse(&name).ok());
+        let Some(tenant) = name.and_then(|name| Tenant::new(name, None, None).ok()) else {
+            let text =
+                format!("open run {} has the key {key:?}, which is no tenant's of this configuration", run.identity.id);
+            return self.alert_hourly(key, &text);
+        };
+        let settings = self.config.for_tenant(&tenant.name, None);
+        self.tenants.entry(tenant.name.clone()).or_insert_with(|| tenant.clone());
+        self.events.push_back(Event::UnlistedFound(Box::new(Listed {
+            tenant,
+            key: key.clone(),
+            database,
+            every: settings.every,
+            offset: Duration::ZERO,
+            timeout: settings.timeout,
+            enabled: false,
+        })));
     }
 
     /// Answers that change nothing but a log line.
@@ -130,18 +162,19 @@ impl Supervisor {
         let mut ended = Vec::new();
         for (tenant, run) in self.runs.adopted() {
             let Some(adopted) = run.adopted.as_mut().filter(|_| !run.end_told) else { continue };
-            match adopted.is_living() {
-                Ok(true) => {}
-                Ok(false) => {
+            // The main process first: `is_living` counts what is left of its group too.
+            match adopted.process().is_alive().and_then(|alive| Ok((alive, adopted.is_living()?))) {
+                Ok((true, true)) => {}
+                Ok((_, group_left)) => {
                     run.end_told = true;
-                    ended.push(tenant.clone());
+                    ended.push((tenant.clone(), group_left));
                 }
                 Err(error) => log::warn!("{tenant}: cannot see whether its adopted run lives: {error}"),
             }
         }
-        for tenant in ended {
+        for (tenant, group_left) in ended {
             let end = End { exit: Exit::Unknown, cpu_seconds: None, max_rss_kb: None };
-            self.events.push_back(Event::Ended { tenant, end, group_left: false });
+            self.events.push_back(Event::Ended { tenant, end, group_left });
         }
     }
 }

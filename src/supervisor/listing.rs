@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// `tenants.command` is ended after this.
-const COMMAND_MAY_TAKE: Duration = Duration::from_secs(30);
+/// `tenants.command` is ended after this, a folder counts as failing.
+const MAY_TAKE: Duration = Duration::from_secs(30);
 
 type FolderAnswer = Result<Listing, String>;
 
@@ -24,7 +24,8 @@ pub struct Lister {
     sources: Sources,
     config: config::Tenants,
     folder_answers: (Sender<FolderAnswer>, Receiver<FolderAnswer>),
-    folder_asked: bool,
+    /// Until when the folder may take, and whether that was told.
+    folder_asked: Option<(Moment, bool)>,
     query_asked: bool,
     command: Option<(Command, Moment, bool)>,
     due: Moment,
@@ -58,7 +59,7 @@ impl Lister {
             sources: Sources::new(&configured_sources(config), excludes(config)),
             config: config.tenants.clone(),
             folder_answers: channel(),
-            folder_asked: false,
+            folder_asked: None,
             query_asked: false,
             command: None,
             due: Moment::default(),
@@ -76,10 +77,9 @@ impl Lister {
 
     /// When [`Lister::ask`] or [`Lister::take`] has something to do.
     pub fn deadline(&self) -> Moment {
-        match &self.command {
-            Some((_, until, ended)) if !ended => self.due.min(*until),
-            _ => self.due,
-        }
+        let command = self.command.as_ref().filter(|(.., ended)| !ended).map(|(_, until, _)| *until);
+        let folder = self.folder_asked.filter(|(_, told)| !told).map(|(until, _)| until);
+        [command, folder].into_iter().flatten().min().map_or(self.due, |until| self.due.min(until))
     }
 
     /// Asks the sources if the time has come, and ends a command that takes too long.
@@ -100,6 +100,14 @@ impl Lister {
                 log::error!("tenants.command cannot be ended: {error}");
             }
         }
+        if let Some((until, told)) = &mut self.folder_asked
+            && *until <= now
+            && !std::mem::replace(told, true)
+        {
+            // A dead network share: its thread waits on, the other sources go on without it.
+            let why = format!("the folder did not answer within {} s", MAY_TAKE.as_secs());
+            self.update(SourceKind::Directory, Err(why));
+        }
         if self.due > now {
             return;
         }
@@ -107,7 +115,7 @@ impl Lister {
         if !self.config.list.is_empty() {
             self.update(SourceKind::List, Ok(tenants::list::listing(&self.config.list)));
         }
-        self.ask_folder(waker);
+        self.ask_folder(now, waker);
         if let Some(query) = self.config.query.clone()
             && !self.query_asked
         {
@@ -120,11 +128,12 @@ impl Lister {
         self.ask_command(now, spawner, environment);
     }
 
-    fn ask_folder(&mut self, waker: &Waker) {
+    fn ask_folder(&mut self, now: Moment, waker: &Waker) {
         let Some(folder) = self.config.directory.clone() else { return };
-        if std::mem::replace(&mut self.folder_asked, true) {
+        if self.folder_asked.is_some() {
             return;
         }
+        self.folder_asked = Some((now + MAY_TAKE, false));
         let (answers, waker) = (self.folder_answers.0.clone(), waker.clone());
         let started = std::thread::Builder::new().name("tenants".to_owned()).stack_size(256 * 1024).spawn(move || {
             let told = answers.send(tenants::directory::listing(&folder));
@@ -135,7 +144,7 @@ impl Lister {
             }
         });
         if let Err(error) = started {
-            self.folder_asked = false;
+            self.folder_asked = None;
             self.update(SourceKind::Directory, Err(format!("no thread to read the folder: {error}")));
         }
     }
@@ -149,8 +158,17 @@ impl Lister {
             .map_err(|_| "an argument holds a NUL byte".to_owned())
             .and_then(|argv| Command::start(spawner, &argv, environment).map_err(|failure| failure.to_string()));
         match started {
-            Ok(command) => self.command = Some((command, now + COMMAND_MAY_TAKE, false)),
+            Ok(command) => self.command = Some((command, now + MAY_TAKE, false)),
             Err(why) => self.update(SourceKind::Command, Err(why)),
+        }
+    }
+
+    /// Nobody will hear the command's answer: it is ended.
+    pub fn end(&mut self) {
+        if let Some((command, ..)) = self.command.take()
+            && let Err(error) = process::signal_group(command.process().pid, Signal::SIGKILL)
+        {
+            log::error!("tenants.command cannot be ended: {error}");
         }
     }
 
@@ -163,7 +181,7 @@ impl Lister {
         let answer =
             command.printed().map_err(|error| format!("its output cannot be read: {error}")).and_then(|printed| {
                 let end = match exit {
-                    _ if timed_out => CommandEnd::TimedOut(COMMAND_MAY_TAKE),
+                    _ if timed_out => CommandEnd::TimedOut(MAY_TAKE),
                     _ if printed.output_is_cut => CommandEnd::TooMuch(printed.output.len()),
                     Exit::Code(code) => CommandEnd::Exited(code),
                     Exit::Signal(signal) => CommandEnd::Killed(signal),
@@ -192,7 +210,7 @@ impl Lister {
     /// (one that is slow keeps the first list from being taken for the whole only so long as it is asked).
     pub fn take(&mut self) -> Option<Vec<Tenant>> {
         while let Ok(answer) = self.folder_answers.1.try_recv() {
-            self.folder_asked = false;
+            self.folder_asked = None;
             self.update(SourceKind::Directory, answer);
         }
         if !std::mem::take(&mut self.changed) {

@@ -4,7 +4,7 @@ use super::event_loop::Supervisor;
 use super::runs::Belongings;
 use crate::logging::{ALERT, RunEnd, TenantFile};
 use crate::model::{DatabaseId, DbTime, RunId, TenantName, Values};
-use crate::process::{self, Adopted, Adoption, LockFile, Spawn, SpawnFailure, TenantLock};
+use crate::process::{self, Adopted, Adoption, LockFile, Process, Spawn, SpawnFailure, TenantLock};
 use crate::scheduler::{Action, Closing, Event, Exit, Force, Mode, NotStarted, Unknown, Verdict};
 use nix::sys::signal::Signal;
 use std::ffi::CString;
@@ -22,6 +22,7 @@ impl Supervisor {
             Action::Start { tenant, run, started_at } => self.start_child(&tenant, run, started_at),
             Action::Signal { tenant, force } => self.signal(&tenant, force),
             Action::CheckGroup { tenant } => self.check_group(&tenant),
+            Action::ProbeLock { tenant } => self.probe_lock(tenant),
             Action::Examine(unknown) => self.examine(&unknown),
             Action::Close(closing) => self.close(&closing),
             Action::Exit { reason } => self.leaving = Some(reason),
@@ -41,8 +42,7 @@ impl Supervisor {
                     won.push(tenant);
                 }
                 Ok(None) => {
-                    let holder = LockFile::read(&self.state.tenant_lock(&tenant)).unwrap_or_default();
-                    let pid = holder.process.map(|process| process.pid);
+                    let pid = self.holder_of(&tenant);
                     held.push((tenant, pid));
                 }
                 Err(error) => {
@@ -55,6 +55,32 @@ impl Supervisor {
             }
         }
         self.events.push_back(Event::Locked { won, held, slots: taken });
+    }
+
+    /// Who holds a tenant's lock, by its file; where that names nobody alive, a process was left behind: it is named
+    /// every hour, and the tenant waits for it.
+    fn holder_of(&mut self, tenant: &TenantName) -> Option<i32> {
+        let path = self.state.tenant_lock(tenant);
+        let file = LockFile::read(&path).unwrap_or_default();
+        let living = |process: &Process| process.is_alive().unwrap_or(true);
+        match (file.process.filter(living), file.supervisor.filter(living)) {
+            (Some(process), _) => return Some(process.pid),
+            // Offered to a claim, or just ending: no process to name.
+            (None, Some(_)) => return None,
+            (None, None) => {}
+        }
+        let subject = format!("left {tenant}");
+        if self.told_within_the_hour(&subject) {
+            return None;
+        }
+        let holders = process::holders(&path).unwrap_or_default();
+        let pids: Vec<_> = holders.iter().map(|process| process.pid.to_string()).collect();
+        let text = format!(
+            "{tenant}: waits, its lock is held by a process that an earlier run left behind (pid {}): end that process",
+            if pids.is_empty() { "not visible to this user".to_owned() } else { pids.join(", ") }
+        );
+        self.alert_hourly(&subject, &text);
+        holders.first().map(|process| process.pid)
     }
 
     fn take_lock(&mut self, tenant: &TenantName) -> Result<Option<TenantLock>, process::LockError> {
@@ -110,16 +136,17 @@ impl Supervisor {
     /// Step by step: names into the lock file, the log, the line in it, the child, its pid into the lock file.
     fn start_child(&mut self, tenant: &TenantName, run: RunId, started_at: DbTime) {
         let mut lock = self.locks.remove(tenant);
-        if let Some(lock) = &mut lock
-            && let Err(error) = lock.write_run(run, started_at)
-        {
-            log::error!("{tenant}: {error}");
-        }
+        // A lock file that does not name its run would lead whoever looks after a crash astray.
+        let named = lock.as_mut().map_or(Ok(()), |lock| lock.write_run(run, started_at));
         let slot = if self.mode.uses_slots() { self.slots.pop() } else { None };
         let log = self.open_log(tenant, run);
         let belongings =
             Belongings { run, lock, slot, log, process: None, own_peak_kb: 0, adopted: None, end_told: false };
         self.runs.insert(tenant.clone(), belongings);
+        if let Err(error) = named {
+            let why = NotStarted::NoResources { text: error.to_string() };
+            return self.events.push_back(Event::NotStarted { tenant: tenant.clone(), why });
+        }
         let event = match self.spawn(tenant, run) {
             Ok(spawned) => {
                 for warning in &spawned.warnings {
@@ -225,6 +252,12 @@ impl Supervisor {
         }
     }
 
+    fn probe_lock(&mut self, tenant: TenantName) {
+        // What cannot be told counts as held: a release must be sure.
+        let held = process::probe_tenant(&self.state, &tenant).map_or(true, |held| held == process::Held::Held);
+        self.events.push_back(Event::LockProbed { tenant, held });
+    }
+
     fn examine(&mut self, unknown: &Unknown) {
         let Unknown { tenant, run } = unknown;
         // Another node's on this host is examined where it is stale: seen alive it is left to its own.
@@ -244,7 +277,10 @@ impl Supervisor {
         self.events.push_back(Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict });
     }
 
-    fn adopt(&mut self, tenant: &TenantName, run: RunId, process: process::Process) -> Verdict {
+    fn adopt(&mut self, tenant: &TenantName, run: RunId, process: Process) -> Verdict {
+        if self.runs.get(tenant).is_some_and(|known| known.run == run && known.adopted.is_some()) {
+            return Verdict::Adopted { pid: process.pid, pid_start: process.start };
+        }
         match Adopted::adopt(&self.state, &self.slot_files, tenant, process, self.me) {
             Ok(Adoption::Adopted(mut adopted)) => {
                 if !adopted.has_slot()
@@ -289,6 +325,7 @@ impl Supervisor {
         }
         self.follow.end(tenant);
         self.worst_exit = self.worst_exit.max(exit_code(closing));
+        self.closed += 1;
         let had_lock = run.lock.is_some() || run.adopted.is_some();
         let released = [
             run.lock.map_or(Ok(()), |lock| lock.unlock().map_err(|error| error.to_string())),

@@ -133,6 +133,19 @@ fn hup_takes_workers_schedule_and_environment_into_force() {
 }
 
 #[test]
+fn the_command_line_stays_above_the_file_after_a_reload() {
+    let database = cluster().database();
+    let mut supervisor = Supervisor::builder().database(&database).tenants(&["a"]).set("enabled", false).prepare();
+    supervisor.spawn(&["--workers", "cpu*0+1", "--node", "node7"]);
+    supervisor.wait_for_log("supervising instance test on node node7 with 1 workers", secs(15));
+    supervisor.reconfigure(|it| it.set("workers", 4).set("node", "node8"));
+    supervisor.signal(Signal::SIGHUP);
+    supervisor.wait_for_log("configuration reloaded, 1 workers", secs(10));
+    assert!(!supervisor.log().contains("node changes only"), "{}", supervisor.log());
+    assert!(supervisor.stop().success());
+}
+
+#[test]
 fn a_bad_file_on_hup_leaves_the_old_one_in_force_and_every_mistake_is_told() {
     let database = cluster().database();
     let mut supervisor = Supervisor::builder().database(&database).tenants(&["a"]).set("schedule.every", "1s").start();

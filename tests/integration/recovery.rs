@@ -213,7 +213,24 @@ fn claim_unheard(client: &mut Client, key: &str) {
     assert_eq!(client.execute(sql, &[&key]).unwrap(), 1);
 }
 
-/// Killed by the kernel at its first clone: after the claim, before there is a child.
+/// Has the supervisor killed at its next system call of this kind, which is not carried out, and asks for a run of `a`.
+fn dies_at(supervisor: &mut Supervisor, client: &mut Client, calls: &str, when: &str) {
+    let pid = supervisor.pid();
+    let mut tracer = Command::new("strace");
+    tracer.args(["-f", "-q", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-p", &pid.to_string()]);
+    tracer.args(["-e", &format!("inject={calls}:signal=KILL:error=EAGAIN{when}")]);
+    let mut tracer = tracer.spawn().unwrap();
+    eventually(secs(10), "strace is at it", || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+    });
+    rows::ask(client, "a");
+    eventually(secs(20), "the supervisor has died", || supervisor.ended().is_some());
+    // It detaches from a child that it followed, and ends.
+    signal(tracer.id() as i32, Signal::SIGTERM);
+    tracer.wait().unwrap();
+}
+
 #[test]
 fn a_supervisor_that_dies_between_claim_and_start_leaves_a_lost_run() {
     let database = cluster().database();
@@ -222,22 +239,36 @@ fn a_supervisor_that_dies_between_claim_and_start_leaves_a_lost_run() {
     let mut supervisor = configuration.start();
     let mut client = database.connect();
     is(&mut client, "a", "done");
-    let pid = supervisor.pid();
-    let mut tracer = Command::new("strace");
-    tracer.args(["-f", "-q", "-o", "/dev/null", "-e", "trace=clone,clone3,vfork"]);
-    tracer.args(["-e", "inject=clone,clone3,vfork:signal=KILL:error=EAGAIN", "-p", &pid.to_string()]);
-    let mut tracer = tracer.spawn().unwrap();
-    eventually(secs(10), "strace is at it", || {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
-    });
-    rows::ask(&mut client, "a");
-    eventually(secs(20), "the supervisor has died", || supervisor.ended().is_some());
-    tracer.wait().unwrap();
+    dies_at(&mut supervisor, &mut client, "clone,clone3,vfork", "");
     let open: Vec<_> = rows::runs(&mut client).into_iter().filter(|run| run.finished_at.is_none()).collect();
     assert_eq!((open.len(), supervisor.journal().read().runs.len()), (1, 1), "it did not die where it should");
     is(&mut client, "a", "running");
     supervisor.start();
+    let runs = closed(&mut client, "a", 3);
+    assert_eq!((runs[1].how(), runs[2].how()), (("lost", None, None), ("ok", Some(0), None)));
+    assert_eq!(supervisor.journal().read().overlaps(), [""; 0]);
+}
+
+#[test]
+fn a_child_whose_pid_was_never_written_is_not_started_twice() {
+    let database = cluster().database();
+    let (configuration, go) = waiting(&database, &["a"]);
+    let_go(&go, "a");
+    let mut supervisor = configuration.start();
+    let mut client = database.connect();
+    is(&mut client, "a", "done");
+    fs::remove_file(go.join("a")).unwrap();
+    // The lock file is written for the claim, for the run, and for the process.
+    dies_at(&mut supervisor, &mut client, "pwrite64", ":when=3");
+    eventually(secs(20), "its child lives", || supervisor.journal().read().runs.len() == 2);
+    let child = supervisor.journal().read().runs[1].pid;
+    let words = fs::read_to_string(supervisor.state().join("tenants/a.lock")).unwrap();
+    assert!(!words.contains(&format!("pid {child}")), "it did not die where it should: {words}");
+    supervisor.start();
+    throughout(secs(2), "the held lock speaks for the run", || {
+        proc::is_alive(child) && supervisor.journal().read().runs.len() == 2 && rows::finished(&mut client) == 1
+    });
+    let_go(&go, "a");
     let runs = closed(&mut client, "a", 3);
     assert_eq!((runs[1].how(), runs[2].how()), (("lost", None, None), ("ok", Some(0), None)));
     assert_eq!(supervisor.journal().read().overlaps(), [""; 0]);

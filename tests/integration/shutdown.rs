@@ -20,9 +20,15 @@ fn base(database: &TestDatabase) -> Configuration {
         .set("workers", 2)
 }
 
-/// Waits until two jobs have begun, and tells whose.
+/// Waits until two jobs are in the middle of their work, a sleep, and tells whose. (A shell that is just beginning one may
+/// lose a signal between fork and exec, and has not yet set its traps.)
 fn two_at_work(supervisor: &Supervisor) -> Vec<String> {
-    eventually(secs(20), "two jobs have begun", || supervisor.journal().read().runs.len() == 2);
+    let sleeps =
+        |pid: i32| proc::children(pid).into_iter().any(|child| proc::command_line(child).starts_with("sleep "));
+    eventually(secs(30), "two jobs are at work", || {
+        let runs = supervisor.journal().read().runs;
+        runs.len() == 2 && runs.iter().all(|run| sleeps(run.pid))
+    });
     supervisor.journal().read().runs.into_iter().map(|run| run.tenant).collect()
 }
 

@@ -4,8 +4,9 @@ use crate::rows::Rows;
 use crate::support::cluster::{TestDatabase, cluster};
 use crate::support::configuration::Configuration;
 use crate::support::daemon::Supervisor;
+use crate::support::proc;
 use crate::support::wait::{eventually, secs};
-use crate::support::world::world;
+use crate::support::world::{marked, world};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -199,6 +200,29 @@ fn a_source_that_never_answered_does_not_keep_the_others_from_running() {
     supervisor.wait_for_log("tenants.command fails and has not answered yet", secs(10));
     script.becomes("echo told");
     await_more(&supervisor, "told", 1);
+}
+
+#[test]
+fn a_command_that_hangs_is_ended_with_its_children_and_delays_nobody() {
+    let database = cluster().database();
+    let script = Script::new("echo told");
+    let supervisor = quick().database(&database).tenants(&["listed"]).set("tenants.command", script.command()).start();
+    await_more(&supervisor, "told", 1);
+    script.becomes("sleep 3600 & echo half; wait");
+    let sleeps = || {
+        let family = marked(supervisor.mark());
+        family.into_iter().filter(|pid| proc::command_line(*pid) == "sleep 3600").count()
+    };
+    eventually(secs(20), "the command hangs", || sleeps() == 1);
+    await_more(&supervisor, "told", 2);
+    await_more(&supervisor, "listed", 2);
+    assert_eq!(sleeps(), 1, "a second command was started beside the first");
+    script.becomes("echo told");
+    let line = supervisor.wait_for_log("tenants.command fails, its last answer is kept", secs(60));
+    assert!(line.contains("30 s"), "{line}");
+    eventually(secs(10), "what the command had started is gone", || sleeps() == 0);
+    supervisor.wait_for_log("tenants.command answers again", secs(20));
+    assert_eq!(runs(&supervisor, "half"), 0);
 }
 
 #[test]

@@ -45,8 +45,9 @@ fn a_spawn_that_fails_for_want_of_processes_leaves_no_run_and_is_tried_again() {
     }
     let log = supervisor.log();
     for tenant in ["a", "b", "c"] {
-        let delays = delays(&log, tenant);
-        assert!(delays[0] < delays[1] && delays[1] < delays[2], "{tenant}: {delays:?}");
+        let delays = delays(&log, tenant)[..3].to_vec();
+        // Each between half and the whole of 1, 2, 4 s.
+        assert!(delays.is_sorted() && delays[0] < delays[2], "{tenant}: {delays:?}");
     }
     let alerts: Vec<&str> = log.lines().filter(|line| line.contains("ALERT")).collect();
     assert_eq!(alerts.len(), 1, "{alerts:?}");

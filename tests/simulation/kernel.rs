@@ -1,7 +1,7 @@
 //! A fake kernel, one per host: process trees, the tenants' locks, the slots. Locks are inherited as flock
 //! is: held while the supervisor or the tree has its descriptor, and freed for all by an unlock.
 
-use crate::shell::SupervisorId;
+use crate::supervisor::SupervisorId;
 use std::collections::BTreeMap;
 use tenantcron::model::{DatabaseId, RunId, TenantName};
 use tenantcron::scheduler::Exit;

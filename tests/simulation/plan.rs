@@ -116,13 +116,13 @@ fn tenants(shared: bool, calm: bool, rng: &mut fastrand::Rng) -> Vec<Listed> {
     let timeouts = !calm && rng.bool();
     let one = |number: u32| {
         let name = TenantName::parse(&format!("t{number}.example")).unwrap();
-        let group = (number % 3 > 0).then(|| format!("g{}", number % 3));
+        let group = (!number.is_multiple_of(3)).then(|| format!("g{}", number % 3));
         Listed {
             key: format!("cron-status-{name}"),
             database: DatabaseId(if shared { 0 } else { number }),
             every,
-            offset: if number % 2 == 0 { offset_of(INSTANCE, every) } else { offset_of(name.as_str(), every) },
-            timeout: (timeouts && number % 2 == 0).then_some(Duration::from_secs(5 + u64::from(number) * 10)),
+            offset: if number.is_multiple_of(2) { offset_of(INSTANCE, every) } else { offset_of(name.as_str(), every) },
+            timeout: (timeouts && number.is_multiple_of(2)).then_some(Duration::from_secs(5 + u64::from(number) * 10)),
             enabled: true,
             tenant: Tenant::new(name, None, group).unwrap(),
         }

@@ -1,110 +1,11 @@
 //! A supervisor's shell in the fake world: it obeys the core's actions by the fake kernel and the fake
 //! databases, and answers by events. It decides nothing.
 
-use crate::faults::Fate;
-use crate::invariants::Truth;
 use crate::kernel::{RunKey, Tree};
+use crate::supervisor::{Belongings, Supervisor, SupervisorId};
 use crate::world::{What, World};
-use std::collections::{BTreeMap, BTreeSet};
-use tenantcron::model::{DatabaseId, Exchange, Finished, Identity, Moment, Reply, RunId, TenantName, Trouble};
-use tenantcron::scheduler::{Action, Event, Exit, Force, Mode, Rules, Scheduler, Unknown, Verdict};
-
-/// Each supervisor process that ever was has its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SupervisorId(pub usize);
-
-/// What a supervisor holds for a run.
-#[derive(Debug, Clone, Copy)]
-pub struct Belongings {
-    pub run: RunKey,
-    pub pid: Option<i32>,
-    pub slot: Option<u32>,
-    pub end_told: bool,
-}
-
-/// An exchange under way.
-#[derive(Debug)]
-pub struct Flight {
-    pub number: u64,
-    pub exchange: Exchange,
-}
-
-#[derive(Debug)]
-pub struct Supervisor {
-    pub id: SupervisorId,
-    pub node: usize,
-    pub rules: Rules,
-    pub scheduler: Scheduler,
-    origin: u64,
-    pub lives: bool,
-    pub stop_at: Option<u64>,
-    pub drains: bool,
-    /// Slots that no run holds yet.
-    pub slots: Vec<u32>,
-    pub runs: BTreeMap<TenantName, Belongings>,
-    /// Claimed or adopted, and no record acknowledged.
-    pub unrecorded: BTreeSet<RunKey>,
-    pub flights: BTreeMap<DatabaseId, Flight>,
-    exchanges: u64,
-    /// Of which moment the newest look at a row is.
-    pub seen: BTreeMap<(DatabaseId, String), u64>,
-    pub listed: BTreeSet<TenantName>,
-    pub closed_by_another: BTreeSet<RunKey>,
-    /// Adopted, and the core has not heard it yet.
-    pub adopting: BTreeSet<RunKey>,
-    /// Databases told to be down.
-    pub told_down: BTreeSet<DatabaseId>,
-    pub tick_at: Option<u64>,
-    pub pace: Pace,
-}
-
-/// How often it wakes, to find a core that spins.
-#[derive(Debug, Default)]
-pub struct Pace {
-    pub second: u64,
-    pub events: u32,
-    pub stuck: u32,
-}
-
-impl Supervisor {
-    pub fn new(id: SupervisorId, node: usize, rules: Rules, now: u64, rng: &mut fastrand::Rng) -> Self {
-        Self {
-            id,
-            node,
-            scheduler: Scheduler::new(rules.clone()),
-            rules,
-            // A monotonic clock of its own.
-            origin: now.wrapping_sub(rng.u64(..1 << 40)),
-            lives: true,
-            stop_at: None,
-            drains: false,
-            slots: Vec::new(),
-            runs: BTreeMap::new(),
-            unrecorded: BTreeSet::new(),
-            flights: BTreeMap::new(),
-            exchanges: 0,
-            seen: BTreeMap::new(),
-            listed: BTreeSet::new(),
-            closed_by_another: BTreeSet::new(),
-            adopting: BTreeSet::new(),
-            told_down: BTreeSet::new(),
-            tick_at: None,
-            pace: Pace::default(),
-        }
-    }
-
-    pub fn moment(&self, now: u64) -> Moment {
-        Moment(now.wrapping_sub(self.origin))
-    }
-
-    pub fn time_of(&self, moment: Moment) -> u64 {
-        moment.0.wrapping_add(self.origin)
-    }
-
-    pub fn identity(&self) -> &Identity {
-        &self.rules.identity
-    }
-}
+use tenantcron::model::{RunId, TenantName};
+use tenantcron::scheduler::{Action, Event, Exit, Force, Mode, Unknown, Verdict};
 
 impl World {
     pub fn perform(&mut self, id: SupervisorId, action: Action) {
@@ -119,6 +20,10 @@ impl World {
                 if self.host_of(id).tree_of(run).is_none() {
                     self.after(0, What::Heard(id, Event::GroupEmptied { tenant }));
                 }
+            }
+            Action::ProbeLock { tenant } => {
+                let held = self.host_of(id).locks.contains_key(&tenant);
+                self.after(0, What::Heard(id, Event::LockProbed { tenant, held }));
             }
             Action::Examine(unknown) => {
                 let delay = self.rng.u64(..5_000);
@@ -168,17 +73,6 @@ impl World {
             let slot = supervisor.slots.pop().expect("only slots that are held are given up");
             host.slots.remove(&slot);
         }
-    }
-
-    fn exchange(&mut self, id: SupervisorId, database: DatabaseId, exchange: Exchange) {
-        self.check_exchange(id, database, &exchange);
-        let fate = self.fate();
-        let supervisor = &mut self.supervisors[id.0];
-        supervisor.exchanges += 1;
-        let number = supervisor.exchanges;
-        let flight = Flight { number, exchange: exchange.clone() };
-        assert!(supervisor.flights.insert(database, flight).is_none(), "two exchanges at once with {database:?}");
-        self.send(id, database, number, exchange, fate);
     }
 
     fn start(&mut self, id: SupervisorId, tenant: &TenantName, run: RunId) {
@@ -300,74 +194,5 @@ impl World {
         let end = tenantcron::scheduler::End { exit, cpu_seconds: None, max_rss_kb: None };
         self.ledger_ended(id, run, exit);
         self.hear(id, Event::Ended { tenant, end, group_left: tree.members_live });
-    }
-
-    /// An answer arrives; if it is not the one that is waited for, it is late or doubled.
-    pub fn answered(
-        &mut self,
-        id: SupervisorId,
-        database: DatabaseId,
-        number: u64,
-        result: Result<Reply, Trouble>,
-        of: u64,
-    ) {
-        let supervisor = &mut self.supervisors[id.0];
-        match supervisor.flights.get(&database) {
-            Some(flight) if flight.number == number => {}
-            // The engine answers each exchange once; the core must bear a second one only while none is under way.
-            Some(_) => return,
-            None => return self.hear(id, Event::Exchanged { database, result }),
-        }
-        let flight = supervisor.flights.remove(&database).unwrap();
-        if let Ok(reply) = &result {
-            let told = flight.exchange.finish.iter().map(|finish| &finish.run).chain(&flight.exchange.undo);
-            for (run, answer) in told.zip(reply.finished.iter().chain(&reply.undone)) {
-                if *answer != Finished::NotNow {
-                    supervisor.unrecorded.remove(&(database, run.id));
-                }
-            }
-            for (refresh, answer) in flight.exchange.refresh.iter().zip(&reply.refreshed) {
-                if *answer == tenantcron::model::Refreshed::Closed {
-                    supervisor.closed_by_another.insert((database, refresh.run.id));
-                }
-            }
-            supervisor.unrecorded.extend(reply.claimed.iter().map(|claimed| (database, claimed.id)));
-            let rows = reply.polled.iter().flat_map(|polled| &polled.rows);
-            supervisor.seen.extend(rows.map(|row| ((database, row.key.clone()), of)));
-        }
-        self.hear(id, Event::Exchanged { database, result });
-    }
-
-    /// Where an exchange goes, and what becomes of it.
-    fn send(&mut self, id: SupervisorId, database: DatabaseId, number: u64, exchange: Exchange, fate: Fate) {
-        let there = self.rng.u64(100..5_000);
-        let exchange = Box::new(exchange);
-        match fate {
-            Fate::Unsent(trouble, after) => {
-                self.after(
-                    after,
-                    What::Answered { supervisor: id, database, number, result: Box::new(Err(trouble)), of: 0 },
-                );
-            }
-            Fate::Answered { back, doubled } => {
-                self.after(
-                    there,
-                    What::Arrived { supervisor: id, database, number, exchange, back: Some((back, doubled)) },
-                );
-            }
-            Fate::Unanswered { trouble, after, commits } => {
-                self.after(
-                    after,
-                    What::Answered { supervisor: id, database, number, result: Box::new(Err(trouble)), of: 0 },
-                );
-                if let Some(commits) = commits {
-                    self.after(commits, What::Arrived { supervisor: id, database, number, exchange, back: None });
-                }
-            }
-        }
-    }
-
-    pub fn truth_of(&self, run: RunKey) -> Option<&Truth> {
-        self.ledger.truths.get(&run)
     }
 }

@@ -1,16 +1,17 @@
 //! The fake world: an agenda in virtual time, nodes with their hosts, databases. One thing happens at a time.
 
-use crate::database::{Database, Row};
+use crate::database::Database;
 use crate::faults::trouble;
-use crate::invariants::Ledger;
 use crate::kernel::Host;
+use crate::ledger::Ledger;
 use crate::plan::Plan;
-use crate::shell::{Supervisor, SupervisorId};
-use crate::trace::{Trace, short};
+use crate::rows::Row;
+use crate::supervisor::{Supervisor, SupervisorId};
+use crate::trace::Trace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tenantcron::model::{DatabaseId, DbTime, Exchange, Identity, Reply, RowValue, TenantName, Trouble, TroubleKind};
-use tenantcron::scheduler::{Event, Exit, ExitReason, Listed, Mode, Rules, Unknown};
+use tenantcron::scheduler::{Event, Exit, Listed, Mode, Unknown};
 
 /// What is due to happen.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ pub enum What {
 pub struct World {
     pub rng: fastrand::Rng,
     pub now: u64,
-    agenda: BTreeMap<(u64, u64), What>,
+    pub agenda: BTreeMap<(u64, u64), What>,
     entries: u64,
     pub plan: Plan,
     pub hosts: Vec<Host>,
@@ -71,7 +72,7 @@ pub struct World {
     pub healed: bool,
     /// Rows that have not had a run since faults ceased.
     pub wanted: BTreeSet<(DatabaseId, String)>,
-    closing_time: bool,
+    pub closing_time: bool,
 }
 
 impl World {
@@ -207,89 +208,6 @@ impl World {
         }
     }
 
-    /// What is heard at the same moment is sometimes taken in together.
-    fn with_others(&mut self, id: SupervisorId, event: Event) -> Vec<Event> {
-        let mut events = vec![event];
-        while self.plan.batches
-            && let Some(next) = self.agenda.first_entry()
-            && next.key().0 == self.now
-            && matches!(next.get(), What::Heard(other, _) if *other == id)
-        {
-            if let What::Heard(_, event) = next.remove() {
-                events.push(event);
-            }
-        }
-        events
-    }
-
-    pub fn hear(&mut self, id: SupervisorId, event: Event) {
-        self.hear_all(id, vec![event]);
-    }
-
-    /// The core takes in what happened; its actions are performed.
-    fn hear_all(&mut self, id: SupervisorId, events: Vec<Event>) {
-        if !self.supervisors[id.0].lives {
-            return;
-        }
-        for event in &events {
-            self.say(|| format!("{} ← {}", id.0, short(event)));
-            self.hears(id, event);
-        }
-        let now = self.now;
-        let supervisor = &mut self.supervisors[id.0];
-        let actions = supervisor.scheduler.handle_all(supervisor.moment(now), events);
-        for notice in self.supervisors[id.0].scheduler.take_notices() {
-            self.check_notice(id, &notice);
-            self.say(|| format!("{} says {notice:?}", id.0));
-        }
-        for action in actions {
-            self.say(|| format!("{} → {}", id.0, short(&action)));
-            self.perform(id, action);
-        }
-        self.check_step(id);
-        self.set_alarm(id);
-    }
-
-    /// One deadline is the only timer.
-    fn set_alarm(&mut self, id: SupervisorId) {
-        let now = self.now;
-        let supervisor = &mut self.supervisors[id.0];
-        let Some(deadline) = supervisor.scheduler.next_deadline().filter(|_| supervisor.lives) else { return };
-        let at = if deadline > supervisor.moment(now) { supervisor.time_of(deadline) } else { now };
-        if supervisor.tick_at.is_none_or(|planned| planned > at || planned < now) {
-            supervisor.tick_at = Some(at);
-            self.after(at - now, What::Tick(id));
-        }
-    }
-
-    fn hears(&mut self, id: SupervisorId, event: &Event) {
-        let supervisor = &mut self.supervisors[id.0];
-        let wait = match event {
-            Event::StopAsked => {
-                let again = supervisor.stop_at.is_some() && !supervisor.drains;
-                supervisor.stop_at.get_or_insert(self.now);
-                // SIGTERM, SIGKILL (at once when asked again), the patience of the record.
-                let kill_after = if again { Duration::ZERO } else { supervisor.rules.kill_after };
-                kill_after + Duration::from_secs(20 + 3)
-            }
-            Event::DrainAsked => {
-                supervisor.drains = true;
-                supervisor.stop_at.get_or_insert(self.now);
-                self.plan.longest_life + supervisor.rules.kill_after + Duration::from_secs(60 + 30)
-            }
-            Event::Examined { tenant, run, .. } => {
-                let database = self.plan.tenants.iter().find(|one| one.tenant.name == *tenant).map(|one| one.database);
-                supervisor.adopting.retain(|adopted| (Some(adopted.0), adopted.1) != (database, *run));
-                return;
-            }
-            _ => return,
-        };
-        if matches!(event, Event::StopAsked) {
-            supervisor.drains = false;
-        }
-        self.after_duration(wait, What::MustBeGone(id));
-    }
-
     fn arrived(
         &mut self,
         id: SupervisorId,
@@ -359,53 +277,6 @@ impl World {
         self.ledger.foreign.remove(&(database, key));
     }
 
-    pub fn boot(&mut self, node: usize, mode: Mode) {
-        let id = SupervisorId(self.supervisors.len());
-        let host = &self.hosts[node];
-        let identity = Identity { node: host.node.clone(), host: host.name(), ..self.plan.rules.identity.clone() };
-        let (workers, seed) = (host.workers, self.rng.u64(..));
-        let rules = Rules { identity, mode, workers, seed, ..self.plan.rules.clone() };
-        self.say(|| format!("supervisor {} begins on host {node}: {mode:?}", id.0));
-        self.supervisors.push(Supervisor::new(id, node, rules, self.now, &mut self.rng));
-        let delay = self.rng.u64(..200_000);
-        self.after(delay, What::Listing(id));
-    }
-
-    fn list(&mut self, id: SupervisorId) {
-        if !self.supervisors[id.0].lives {
-            return;
-        }
-        let mut tenants: Vec<Listed> =
-            self.plan.tenants.iter().filter(|tenant| !self.vanished.contains(&tenant.tenant.name)).cloned().collect();
-        let mode = self.supervisors[id.0].rules.mode;
-        if matches!(mode, Mode::Named { .. }) {
-            tenants.retain(|_| self.rng.bool());
-        }
-        self.supervisors[id.0].listed = tenants.iter().map(|tenant| tenant.tenant.name.clone()).collect();
-        self.hear(id, Event::TenantsListed(tenants));
-    }
-
-    pub fn put_in_force(&mut self, id: SupervisorId, rules: Rules) {
-        let supervisor = &mut self.supervisors[id.0];
-        let host = &mut self.hosts[supervisor.node];
-        host.workers = rules.workers;
-        host.workers_before = host.workers_before.max(rules.workers);
-        supervisor.rules = rules.clone();
-        self.hear(id, Event::Reloaded(Box::new(rules)));
-    }
-
-    pub fn to_all(&mut self, event: impl Fn() -> Event) {
-        for id in self.living_supervisors() {
-            let delay = self.rng.u64(..20_000);
-            self.after(delay, What::Heard(id, event()));
-        }
-    }
-
-    pub fn daemon_of(&self, node: usize) -> Option<SupervisorId> {
-        let fits = |one: &&Supervisor| one.lives && one.node == node && one.rules.mode == Mode::Daemon;
-        self.supervisors.iter().find(fits).map(|one| one.id)
-    }
-
     pub fn host_of(&mut self, id: SupervisorId) -> &mut Host {
         &mut self.hosts[self.supervisors[id.0].node]
     }
@@ -414,29 +285,7 @@ impl World {
         self.plan.tenants.iter().find(|tenant| tenant.tenant.name == *name).unwrap()
     }
 
-    /// The process is gone, whatever it knew; its children live on.
-    pub fn die(&mut self, id: SupervisorId) {
-        self.supervisors[id.0].lives = false;
-        self.host_of(id).bereave(id);
-        self.ledger_forgets(id);
-        let (node, again) = (self.supervisors[id.0].node, self.rng.u64(100_000..20_000_000));
-        self.after(again, What::Boot(node));
-    }
-
-    pub fn exit(&mut self, id: SupervisorId, reason: ExitReason) {
-        self.trace.count("exit", &reason);
-        self.check_exit(id, reason);
-        self.die(id);
-    }
-
-    /// All wanted have run: everybody is told to stop.
-    pub fn close_if_well(&mut self) {
-        if self.healed && self.wanted.is_empty() && !self.closing_time {
-            self.say(|| "all have run; everybody is told to stop".into());
-            self.closing_time = true;
-            for id in self.living_supervisors() {
-                self.after(0, What::Heard(id, Event::StopAsked));
-            }
-        }
+    pub fn after_duration(&mut self, delay: Duration, what: What) {
+        self.after(u64::try_from(delay.as_micros()).unwrap(), what);
     }
 }

@@ -236,7 +236,9 @@ impl Bench {
             Action::Exit { reason } => {
                 assert!(self.exit.replace(reason).is_none(), "it exits twice");
             }
-            action @ (Action::CheckGroup { .. } | Action::Examine(_)) => self.others.push(action),
+            action @ (Action::CheckGroup { .. } | Action::Examine(_) | Action::ProbeLock { .. }) => {
+                self.others.push(action)
+            }
         }
         None
     }

@@ -62,7 +62,7 @@ fn ends_are_kept_and_recorded_when_it_returns() {
     let ends: Vec<_> = bench.finished.iter().map(|finish| (finish.run.key.as_str(), finish.outcome)).collect();
     assert_eq!(ends, [("a", Outcome::Failed), ("b", Outcome::Killed)]);
     assert!(bench.finished.iter().all(|finish| finish.ended_ago >= sec(500)));
-    assert_eq!(bench.exchanges.iter().filter(|(_, exchange)| exchange.finish.len() == 2).count() > 0, true);
+    assert!(bench.exchanges.iter().filter(|(_, exchange)| exchange.finish.len() == 2).count() > 0);
 }
 
 #[test]
