@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, D, claim, environment, poll, settings, url};
 use super::cluster::cluster;
-use crate::db::{Answer, DatabaseUrl, Deadlines, Settings};
+use crate::db::{Access, Answer, DatabaseUrl, Deadlines, Settings};
 use crate::model::*;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
