@@ -71,6 +71,8 @@ pub(crate) enum Failure {
     Unfit(String),
     /// Somebody else was faster or holds a lock: again.
     Busy(String),
+    /// It answers, and nothing can be written.
+    ReadOnly,
 }
 
 impl From<tokio_postgres::Error> for Failure {
@@ -123,6 +125,7 @@ impl Failure {
             Self::Late(wait) => (broken(wrote), format!("no answer within {} s", wait.as_secs_f32().round())),
             Self::Unfit(why) => (TroubleKind::Unfit, why.clone()),
             Self::Busy(why) => (TroubleKind::Refused, why.clone()),
+            Self::ReadOnly => (TroubleKind::Refused, format!("nothing can be written{READ_ONLY_HINT}")),
         };
         Trouble { kind, text: format!("database {url}: {why}") }
     }
@@ -137,13 +140,14 @@ pub(crate) fn unreachable(url: &DatabaseUrl, error: &ConnectError) -> Trouble {
     Trouble { kind: TroubleKind::Unreachable, text: format!("database {url}: cannot connect: {error}") }
 }
 
+/// What to do about a server that cannot be written.
+const READ_ONLY_HINT: &str = "; it is read-only (a standby?): target_session_attrs=read-write finds the primary";
+
 /// What a server's code means, and what to do about it.
 fn of_code(code: &SqlState) -> (TroubleKind, &'static str) {
     let class = code.code().get(..2).unwrap_or_default();
     match class {
-        _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
-            (TroubleKind::Refused, "; it is read-only (a standby?): target_session_attrs=read-write finds the primary")
-        }
+        _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => (TroubleKind::Refused, READ_ONLY_HINT),
         _ if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             (TroubleKind::Unfit, "; grant the rights, or let an owner run `tenantcron migrate`")
         }

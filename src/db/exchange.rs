@@ -52,6 +52,10 @@ async fn look(
         Some(read) => read,
         None => ground.statements.poll(ground.client, ground.look, &poll.keys).await?,
     };
+    if read.read_only && ground.settings.access == Access::ReadWrite {
+        // else it would be back with every look and down with every claim
+        return Err(Failure::ReadOnly);
+    }
     complete(ground, exchange, poll, read, reply).await
 }
 

@@ -26,9 +26,11 @@ pub(super) struct Database {
     /// Its `now()`, and when it told it.
     pub clock: Option<(DbTime, Moment)>,
     pub health: Health,
+    /// Since when it is down, as people were told.
+    told_down: Option<Moment>,
+    /// It can be read, and refused the last time it was written: no look makes it good again.
+    pub refuses: bool,
     backoff: Backoff,
-    /// That it is down was told.
-    told_down: bool,
     /// An exchange is under way.
     pub in_flight: Option<InFlight>,
     /// Its next claim's locks are being taken.
@@ -89,6 +91,15 @@ pub(super) enum Polls {
     Some(Arc<[String]>),
     /// All that were known when it was sent.
     All(Arc<[String]>),
+}
+
+impl InFlight {
+    /// It says more than a look.
+    pub fn writes(&self) -> bool {
+        let Self { finish, undo, refresh, resets, releases, claim, polls: _ } = self;
+        let empty = [finish, undo, refresh, resets, &claim.offers].iter().all(|tenants| tenants.is_empty());
+        !empty || !releases.is_empty()
+    }
 }
 
 impl Database {
@@ -343,14 +354,19 @@ impl Scheduler {
     }
 
     /// An exchange was answered: the database is up.
-    pub(super) fn database_answered(&mut self, id: DatabaseId, now: Option<DbTime>, polled: bool) {
+    pub(super) fn database_answered(&mut self, id: DatabaseId, now: Option<DbTime>, flight: &InFlight, looked: bool) {
+        let polled = looked && matches!(flight.polls, Polls::All(_));
         let (moment, poll, shared) = (self.now, self.rules.poll, self.rules.shared);
         let spread = self.rng.f64();
         let database = self.databases_mut(id);
         if let Some(now) = now {
             database.clock = Some((now, moment));
         }
-        database.backoff.reset();
+        database.refuses &= !flight.writes();
+        let told = if database.refuses { None } else { database.told_down.take() };
+        if !database.refuses {
+            database.backoff.reset();
+        }
         let before = std::mem::replace(&mut database.health, Health::Up);
         if polled {
             // The first look is at once; the second spreads the databases evenly over the interval.
@@ -360,10 +376,7 @@ impl Scheduler {
         } else if before != Health::Up {
             database.poll_by(moment);
         }
-        let told = std::mem::take(&mut database.told_down);
-        if let Health::Down { since, .. } = before
-            && told
-        {
+        if let Some(since) = told {
             self.notices.push(Notice::DatabaseUp { database: id, down_for: moment.since(since) });
         }
         if before != Health::Up {
@@ -391,7 +404,10 @@ impl Scheduler {
         database.poll_by(retry_at);
         // A single statement that the server refused (a deadlock, a cancel) is a hiccup; twice in a row is an outage.
         let is_outage = trouble.kind != TroubleKind::Refused || matches!(before, Health::Down { .. });
-        let tell = is_outage && !std::mem::replace(&mut database.told_down, true);
+        let tell = is_outage && database.told_down.is_none();
+        if tell {
+            database.told_down = Some(since);
+        }
         self.rng = rng;
         if tell {
             self.notices.push(Notice::DatabaseDown { database: id, text: trouble.text.clone() });

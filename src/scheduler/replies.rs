@@ -30,7 +30,7 @@ impl Scheduler {
 
     fn answered(&mut self, id: DatabaseId, flight: InFlight, reply: Reply) {
         let looked = reply.polled.is_some();
-        self.database_answered(id, reply.now, looked && matches!(flight.polls, Polls::All(_)));
+        self.database_answered(id, reply.now, &flight, looked);
         if !looked && flight.polls != Polls::Nothing {
             // All was said and done but the look.
             let again = self.now + LOOK_AGAIN;
@@ -54,6 +54,7 @@ impl Scheduler {
     }
 
     fn failed(&mut self, id: DatabaseId, flight: InFlight, trouble: &Trouble) {
+        self.databases_mut(id).refuses |= trouble.kind == TroubleKind::Unfit && flight.writes();
         for tenant in flight.finish.into_iter().chain(flight.undo) {
             if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
                 run.recording = false;

@@ -24,6 +24,8 @@ pub(crate) struct Read {
     pub polled: Polled,
     /// Keys without a row.
     pub missing: Vec<String>,
+    /// Nothing can be written there now.
+    pub read_only: bool,
 }
 
 impl Statements {
@@ -50,6 +52,7 @@ impl Statements {
             }
             if look.runs {
                 read.polled.runs.extend(open_run(row)?);
+                read.read_only = row.try_get(19)?;
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, D, claim, environment, poll, settings, url};
 use super::cluster::cluster;
-use crate::db::{Answer, DatabaseUrl, Deadlines, Settings};
+use crate::db::{Access, Answer, DatabaseUrl, Deadlines, Settings};
 use crate::model::*;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -168,10 +168,18 @@ fn a_read_only_database_refuses_and_says_what_to_do() {
     let mut client = cluster().client("postgres");
     client.batch_execute(&format!("ALTER DATABASE {database} SET default_transaction_read_only = on")).unwrap();
     let bench = Bench::on(&database, settings("n1"));
-    assert_eq!(bench.poll(&["a"]).rows.len(), 1);
-    let trouble = bench.try_exchange(Exchange { claim: Some(claim(&["a"], 1)), ..poll(&["a"]) }).unwrap_err();
-    assert_eq!(trouble.kind, TroubleKind::Refused);
-    assert!(trouble.text.contains("read-only") && trouble.text.contains("target_session_attrs"), "{}", trouble.text);
+    // a mere look too: a supervisor that cannot write has no use for what it reads
+    for said in [poll(&["a"]), Exchange { claim: Some(claim(&["a"], 1)), ..poll(&["a"]) }] {
+        let trouble = bench.try_exchange(said).unwrap_err();
+        assert_eq!(trouble.kind, TroubleKind::Refused);
+        assert!(
+            trouble.text.contains("read-only") && trouble.text.contains("target_session_attrs"),
+            "{}",
+            trouble.text
+        );
+    }
+    let reader = Bench::on(&database, Settings { access: Access::ReadOnly, ..settings("n1") });
+    assert_eq!(reader.poll(&["a"]).rows.len(), 1);
 }
 
 /// Polls every database once and tells when each answered, and the most sessions seen meanwhile.

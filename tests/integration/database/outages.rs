@@ -5,7 +5,8 @@ use super::{RunRow, drain, number, runs, texts};
 use crate::support::cluster::{Cluster, cluster};
 use crate::support::daemon::Supervisor;
 use crate::support::proc;
-use crate::support::wait::{eventually, millis, secs};
+use crate::support::wait::{eventually, millis, secs, throughout};
+use nix::sys::signal::Signal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -176,6 +177,59 @@ fn a_server_that_turns_read_only_counts_as_down_until_it_can_be_written_again() 
     supervisor.wait_for_log(" is back after", secs(30));
     one_outage(&supervisor, &database.name, "read-only");
     drain(&mut supervisor);
+}
+
+#[test]
+fn a_server_that_is_read_only_for_a_while_is_told_once_though_it_can_be_read() {
+    let own = Cluster::start_own(&[]);
+    let database = own.own_databases(1, "reader").remove(0);
+    let mut supervisor = Supervisor::builder().tenants(&["a", "b"]).database(&database).start();
+    eventually(secs(30), "both have run", || {
+        supervisor.journal().read().ended("a") + supervisor.journal().read().ended("b") >= 2
+    });
+    own.admin("ALTER SYSTEM SET default_transaction_read_only = on");
+    own.admin("SELECT pg_reload_conf()");
+    supervisor.wait_for_log(" is down", secs(30));
+    // Long enough for several tries, each of which could read what it only cannot write.
+    throughout(secs(8), "it counts as down", || {
+        let backs = told(&supervisor, " is back");
+        if backs == 0 { Ok(()) } else { Err(supervisor.log()) }
+    });
+    for sql in [
+        "SET default_transaction_read_only = off",
+        "ALTER SYSTEM RESET default_transaction_read_only",
+        "SELECT pg_reload_conf()",
+    ] {
+        own.admin(sql);
+    }
+    let before = supervisor.journal().read().ended("a");
+    eventually(secs(60), "it runs on", || supervisor.journal().read().ended("a") >= before + 2);
+    one_outage(&supervisor, &database.name, "read-only");
+    drain(&mut supervisor);
+}
+
+#[test]
+fn a_database_that_may_be_read_but_not_written_is_told_once_and_runs_once_the_rights_are_granted() {
+    let database = cluster().database();
+    let role = format!("only_{}", database.name);
+    let configuration = Supervisor::builder().tenants(&["a"]).set("database.migrate", "manual");
+    let owner = configuration.clone().set("database.url", database.url()).prepare();
+    assert!(owner.command(&["migrate"]).status.success());
+    let mut client = database.connect();
+    client
+        .batch_execute(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"))
+        .unwrap();
+    let url = database.url().replace("postgres@", &format!("{role}@"));
+    let mut supervisor = configuration.set("database.url", url).start();
+    let down = supervisor.wait_for_log(" is down", secs(30));
+    assert!(down.contains("permission denied") && down.contains("grant the rights"), "{down}");
+    throughout(secs(6), "it counts as down", || told(&supervisor, " is back") == 0);
+    client.batch_execute(&format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")).unwrap();
+    supervisor.signal(Signal::SIGUSR1);
+    eventually(secs(90), "it runs", || supervisor.journal().read().ended("a") >= 1);
+    one_outage(&supervisor, &database.name, "permission denied");
+    drain(&mut supervisor);
+    client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).unwrap();
 }
 
 #[test]
