@@ -236,9 +236,11 @@ impl Bench {
             Action::Exit { reason } => {
                 assert!(self.exit.replace(reason).is_none(), "it exits twice");
             }
-            action @ (Action::CheckGroup { .. } | Action::Examine(_) | Action::ProbeLock { .. }) => {
-                self.others.push(action)
+            Action::ProbeLock { tenant } => {
+                let held = self.held.contains(&tenant);
+                return Some(Event::LockProbed { tenant, held });
             }
+            action @ (Action::CheckGroup { .. } | Action::Examine(_)) => self.others.push(action),
         }
         None
     }

@@ -1,6 +1,6 @@
 //! Rows that run too long.
 
-use super::bench::{Bench, at, open_run, rules, sec, tenant};
+use super::bench::{Bench, at, name, open_run, rules, sec, tenant};
 use crate::model::{Becomes, OpenRun, Outcome};
 use crate::scheduler::{Exit, Force, Notice, Rules, StaleAction};
 
@@ -81,6 +81,14 @@ fn release_frees_a_foreign_claim() {
     bench.pass(sec(502));
     assert_eq!(bench.started, ["a"]);
     assert_eq!(bench.take(|notice| matches!(notice, Notice::Released { .. })), 1);
+}
+
+#[test]
+fn release_frees_no_claim_whose_lock_a_process_of_this_host_holds() {
+    let mut bench = Bench::started(impatient(StaleAction::Release), &[("a", "running", -500)]);
+    bench.held = vec![name("a")];
+    bench.pass(sec(900));
+    assert!(bench.exchanges.iter().all(|(_, exchange)| exchange.release.is_empty()));
 }
 
 #[test]
