@@ -210,8 +210,11 @@ impl Scheduler {
             flight.releases = database.releases.iter().map(|release| release.key.clone()).collect();
             exchange.release = std::mem::take(&mut database.releases);
         }
-        let due = database.look_later.extract_if(.., |_, at| *at <= now).map(|(key, _)| key);
-        database.look_at.extend(due);
+        if database.look_later.values().any(|at| *at <= now) {
+            let (due, later) = std::mem::take(&mut database.look_later).into_iter().partition(|(_, at)| *at <= now);
+            database.look_later = later;
+            database.look_at.extend(BTreeMap::into_keys(due));
+        }
         if database.poll_due.is_some_and(|due| due <= now) && !database.keys.is_empty() {
             exchange.poll = Some(Poll { keys: Arc::clone(&database.keys) });
             database.poll_due = None;
