@@ -33,6 +33,7 @@ fi
 if [ "$what" = all ]; then
     need openssl has openssl
     need rsyslog has rsyslogd
+    need pgbouncer has pgbouncer
     need strace has strace
     need man-db has man
 fi

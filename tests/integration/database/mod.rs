@@ -6,6 +6,7 @@ mod crowd;
 mod layouts;
 mod logins;
 mod migrate;
+mod notifications;
 mod outages;
 
 use crate::support::daemon::Supervisor;
