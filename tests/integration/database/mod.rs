@@ -7,6 +7,7 @@ mod layouts;
 mod logins;
 mod migrate;
 mod notifications;
+mod odd_rows;
 mod outages;
 
 use crate::support::daemon::Supervisor;

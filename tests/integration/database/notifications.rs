@@ -77,20 +77,6 @@ fn an_application_that_asks_and_notifies_is_served_long_before_the_poll() {
 }
 
 #[test]
-fn a_request_by_hand_is_served_at_once_by_a_supervisor_of_another_host() {
-    let database = cluster().database();
-    let mut supervisor = idle(&database).start();
-    let mut client = database.connect();
-    all_done(&supervisor, &mut client);
-    eventually(secs(30), "it listens", || listeners(&mut client) == 1);
-    // Another state folder and another node: no signal from there reaches this supervisor.
-    let elsewhere = idle(&database).set("node", "node2").prepare();
-    assert!(elsewhere.command(&["request", "b"]).status.success());
-    eventually(secs(30), "it runs", || ended(&supervisor, "b") == 2);
-    drain(&mut supervisor);
-}
-
-#[test]
 fn one_connection_is_enough_and_then_nothing_listens() {
     let database = cluster().database();
     let mut client = database.connect();
