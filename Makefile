@@ -23,8 +23,8 @@ demo: ## twelve tenants for a minute, on a private PostgreSQL; leaves nothing be
 	@tests/support/deps.sh demo
 	@tests/demo.sh
 
-test: deps ## the whole suite
-	$(CARGO) test --locked
+test: deps ## the whole suite; its tests mostly wait, so more of them at once than there are CPUs
+	RUST_TEST_THREADS=6 $(CARGO) test --locked
 
 check: ## format and lints
 	$(CARGO) fmt --check

@@ -4,7 +4,8 @@
 //! The house has floors; imports go strictly down, siblings do not see each other:
 //!
 //! ```text
-//! 4  supervisor   commands        ← main, cli
+//! 5  commands                     ← main, cli
+//! 4  supervisor
 //! 3  tenants
 //! 2  process   db   logging
 //! 1  scheduler   config

@@ -4,6 +4,7 @@
 use super::Process;
 use crate::config::{Config, Loaded};
 use crate::db::{Access, Answer, Engine, Migrate};
+use crate::exit;
 use crate::model::{DatabaseId, Identity};
 use crate::process::{self, ChildEnvironment, Meaning, Places, Signals, Spawner, StateFolder, Waker};
 use crate::scheduler::Listed;
@@ -12,6 +13,33 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+
+/// Why a command could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The host refused something, or a signal interrupted.
+    #[error("{0}")]
+    Failed(String),
+    /// No source knows this tenant.
+    #[error("no tenant of this configuration is named {0:?}; tenantcron config lists them")]
+    NoSuchTenant(String),
+}
+
+impl From<String> for AskError {
+    fn from(text: String) -> Self {
+        Self::Failed(text)
+    }
+}
+
+impl AskError {
+    /// What the process exits with.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Failed(_) => exit::FAILED,
+            Self::NoSuchTenant(_) => exit::USAGE,
+        }
+    }
+}
 
 /// What a command may do to databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,15 +213,14 @@ pub fn by_database(listed: &[Listed]) -> BTreeMap<DatabaseId, Vec<&Listed>> {
 /// Those of `listed` that were named; all if none was.
 ///
 /// # Errors
-/// Names that no source knows.
-pub fn select(listed: Vec<Listed>, names: &[String]) -> Result<Vec<Listed>, String> {
+/// [`AskError::NoSuchTenant`] for the first name that no source knows.
+pub fn select(listed: Vec<Listed>, names: &[String]) -> Result<Vec<Listed>, AskError> {
     if names.is_empty() {
         return Ok(listed);
     }
-    let missing: Vec<_> =
-        names.iter().filter(|name| !listed.iter().any(|one| one.tenant.name.as_str() == **name)).collect();
-    if let [first, ..] = missing.as_slice() {
-        return Err(format!("no tenant of this configuration is named {first:?}; tenantcron config lists them"));
+    let known = |name: &&String| listed.iter().any(|one| one.tenant.name.as_str() == **name);
+    if let Some(missing) = names.iter().find(|name| !known(name)) {
+        return Err(AskError::NoSuchTenant(missing.clone()));
     }
     Ok(listed.into_iter().filter(|one| names.iter().any(|name| name == one.tenant.name.as_str())).collect())
 }

@@ -1,7 +1,7 @@
 //! `request`: done rows become needed, first in the queue; the supervisors hear of it at once.
 
 use super::Process;
-use super::ask::{Desk, May, by_database, select};
+use super::ask::{AskError, Desk, May, by_database, select};
 use crate::cli::Request;
 use crate::config::Loaded;
 use crate::db::{Answer, Requested};
@@ -21,12 +21,12 @@ pub fn request(loaded: &Loaded, process: &Process, asked: &Request) -> i32 {
         Ok(code) => code,
         Err(why) => {
             eprintln!("tenantcron: {why}");
-            exit::FAILED
+            why.code()
         }
     }
 }
 
-fn request_all(loaded: &Loaded, process: &Process, asked: &Request) -> Result<i32, String> {
+fn request_all(loaded: &Loaded, process: &Process, asked: &Request) -> Result<i32, AskError> {
     let mut desk = Desk::open(loaded, process, May::Ask)?;
     let mut left = select(desk.tenants()?, &asked.tenants)?;
     let mut code = if desk.incomplete && asked.all { exit::FAILED } else { exit::DONE };

@@ -1,7 +1,7 @@
 //! `status`: where every tenant stands, and for a needed one why it does not run. Works while the supervisor
 //! is down, takes no lock.
 
-use super::ask::{Desk, May, by_database, select};
+use super::ask::{AskError, Desk, May, by_database, select};
 use super::{Process, print_line};
 use crate::cli::Status;
 use crate::config::Loaded;
@@ -53,12 +53,12 @@ pub fn status(loaded: &Loaded, process: &Process, asked: &Status) -> i32 {
         Ok(code) => code,
         Err(why) => {
             eprintln!("tenantcron: {why}");
-            exit::FAILED
+            why.code()
         }
     }
 }
 
-fn show(loaded: &Loaded, process: &Process, asked: &Status) -> Result<i32, String> {
+fn show(loaded: &Loaded, process: &Process, asked: &Status) -> Result<i32, AskError> {
     let mut desk = Desk::open(loaded, process, May::Look)?;
     let listed = select(desk.tenants()?, &asked.tenants)?;
     let databases = by_database(&listed);
@@ -100,7 +100,7 @@ fn show(loaded: &Loaded, process: &Process, asked: &Status) -> Result<i32, Strin
         tenants: lines,
     };
     if asked.json {
-        print_line(&serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
+        print_line(&serde_json::to_string_pretty(&report).map_err(|error| AskError::Failed(error.to_string()))?);
     } else {
         print_table(&report);
     }

@@ -1,16 +1,10 @@
 //! What is to be said to each database, and how it fares: poll due, exchange in flight, down and backing off.
 
-use super::action::Action;
 use super::backoff::Backoff;
 use super::notice::Notice;
-use super::rules::{Mode, REFRESH_EVERY};
-use super::run::RecordAs;
-use super::slots;
 use super::state::{Scheduler, Timer};
-use super::tenant::{Stage, TenantId};
-use crate::model::{
-    Claim, DatabaseId, DbTime, Exchange, Moment, Offer, Poll, Refresh, Release, Reset, RowValue, Trouble, TroubleKind,
-};
+use super::tenant::TenantId;
+use crate::model::{DatabaseId, DbTime, Moment, Release, Trouble, TroubleKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +35,7 @@ pub(super) struct Database {
     /// Keys to look at before that.
     pub look_at: BTreeSet<String>,
     /// Keys to look at from these moments on: rows that somebody held locked.
-    look_later: BTreeMap<String, Moment>,
+    pub look_later: BTreeMap<String, Moment>,
     /// Runs of ours that live.
     pub runs: BTreeSet<TenantId>,
     /// Runs of ours that ended and are not recorded.
@@ -160,18 +154,7 @@ impl Scheduler {
         Some(at + time.since(told))
     }
 
-    /// Composes and sends what has gathered for the databases that something happened to.
-    pub(super) fn talk(&mut self) {
-        for id in std::mem::take(&mut self.dirty) {
-            if let Some(exchange) = self.compose(id) {
-                self.actions.push(Action::Exchange { database: id, exchange });
-            }
-            self.file_database(id);
-        }
-        self.dirty.clear();
-    }
-
-    fn file_database(&mut self, id: DatabaseId) {
+    pub(super) fn file_database(&mut self, id: DatabaseId) {
         let deadline = self.database_deadline(id);
         let Some(database) = self.databases.get_mut(id.0 as usize) else { return };
         let old = std::mem::replace(&mut database.filed, deadline);
@@ -185,104 +168,8 @@ impl Scheduler {
         }
     }
 
-    fn compose(&mut self, id: DatabaseId) -> Option<Exchange> {
-        let now = self.now;
-        let writes = self.rules.mode != Mode::DryRun;
-        let database = self.databases.get_mut(id.0 as usize)?;
-        if database.in_flight.is_some() || database.awaiting_locks {
-            return None;
-        }
-        if let Health::Down { retry_at, .. } = database.health
-            && retry_at > now
-        {
-            return None;
-        }
-        let mut flight = InFlight::default();
-        let mut exchange = Exchange::default();
-        if writes {
-            self.compose_ends(id, &mut exchange, &mut flight);
-            self.compose_refresh(id, &mut exchange, &mut flight);
-            self.compose_resets(id, &mut exchange, &mut flight);
-            self.compose_claim(id, &mut exchange, &mut flight);
-        }
-        let database = self.databases.get_mut(id.0 as usize)?;
-        if writes {
-            flight.releases = database.releases.iter().map(|release| release.key.clone()).collect();
-            exchange.release = std::mem::take(&mut database.releases);
-        }
-        if database.look_later.values().any(|at| *at <= now) {
-            let (due, later) = std::mem::take(&mut database.look_later).into_iter().partition(|(_, at)| *at <= now);
-            database.look_later = later;
-            database.look_at.extend(BTreeMap::into_keys(due));
-        }
-        if database.poll_due.is_some_and(|due| due <= now) && !database.keys.is_empty() {
-            exchange.poll = Some(Poll { keys: Arc::clone(&database.keys) });
-            database.poll_due = None;
-            database.look_at.clear();
-            flight.polls = Polls::All(Arc::clone(&database.keys));
-        } else if !database.look_at.is_empty() && database.health == Health::Up {
-            let keys: Arc<[String]> = std::mem::take(&mut database.look_at).into_iter().collect();
-            exchange.poll = Some(Poll { keys: Arc::clone(&keys) });
-            flight.polls = Polls::Some(keys);
-        }
-        if exchange.is_empty() {
-            return None;
-        }
-        database.in_flight = Some(flight);
-        Some(exchange)
-    }
-
-    fn compose_ends(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
-        let now = self.now;
-        let waiting = std::mem::take(&mut self.databases_mut(id).to_record);
-        for tenant in waiting {
-            let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) else { continue };
-            if run.record_not_before > now {
-                self.databases_mut(id).to_record.push(tenant);
-                continue;
-            }
-            run.recording = true;
-            match run.verdict {
-                Some(RecordAs::Finish(outcome, becomes)) => {
-                    exchange.finish.push(run.finish(outcome, becomes, now));
-                    flight.finish.push(tenant);
-                }
-                Some(RecordAs::Undo) => {
-                    exchange.undo.push(run.identity.clone());
-                    flight.undo.push(tenant);
-                }
-                None => {}
-            }
-            self.touch(tenant);
-        }
-    }
-
-    /// Once one life is due to be confirmed, those due soon go along.
-    fn compose_refresh(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
-        let now = self.now;
-        if self.refresh_due(id).is_none_or(|at| at > now) {
-            return;
-        }
-        let soon = now + REFRESH_EVERY / 6;
-        let runs: Vec<_> =
-            self.database(id).map(|database| database.runs.iter().copied().collect()).unwrap_or_default();
-        for tenant in runs {
-            let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) else { continue };
-            if run.refresh_at().is_none_or(|at| at > soon) {
-                continue;
-            }
-            run.refreshing = true;
-            exchange.refresh.push(Refresh {
-                run: run.identity.clone(),
-                pid: run.pid.map(|(pid, _)| pid),
-                pid_start: run.pid.map(|(_, start)| start),
-            });
-            flight.refresh.push(tenant);
-        }
-    }
-
     /// When the next life of a run in it must be confirmed.
-    fn refresh_due(&self, id: DatabaseId) -> Option<Moment> {
+    pub(super) fn refresh_due(&self, id: DatabaseId) -> Option<Moment> {
         let runs = self.database(id)?.runs.iter();
         runs.filter_map(|tenant| self.tenants.get(*tenant)?.run()?.refresh_at()).min()
     }
@@ -305,55 +192,6 @@ impl Scheduler {
             Health::Down { retry_at, .. } => Some(next.max(retry_at)),
             Health::Unknown | Health::Up => Some(next),
         }
-    }
-
-    fn compose_resets(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
-        let Some(now) = self.database_now(id) else { return };
-        for tenant in std::mem::take(&mut self.databases_mut(id).resets) {
-            let Some(state) = self.tenants.get(tenant) else { continue };
-            let slot = slots::newest(now, state.listed.every, state.listed.offset);
-            exchange.reset.push(Reset { key: state.listed.key.clone(), slot });
-            flight.resets.push(tenant);
-        }
-    }
-
-    fn compose_claim(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
-        let pending = std::mem::take(&mut self.databases_mut(id).claim);
-        if pending.offers.is_empty() {
-            return;
-        }
-        let offer = |tenant: &TenantId| {
-            let state = self.tenants.get(*tenant)?;
-            Some(Offer { key: state.listed.key.clone(), group: state.listed.tenant.group.clone() })
-        };
-        let named = matches!(self.rules.mode, Mode::Named { .. });
-        exchange.claim = Some(Claim {
-            offers: pending.offers.iter().filter_map(offer).collect(),
-            limit: pending.limit,
-            done_too: named,
-            cluster_limit: if named || !self.rules.shared { 0 } else { self.rules.cluster_limit },
-            group_limit: if named || !self.rules.shared { 0 } else { self.rules.group_limit },
-            foreign_in_group: if self.rules.group_limit > 0 { self.foreign_in_group(id) } else { Vec::new() },
-            lease: None,
-        });
-        flight.claim = pending;
-    }
-
-    /// Claims of other programs by group, as the last view has them.
-    fn foreign_in_group(&self, id: DatabaseId) -> Vec<(String, u32)> {
-        let mut groups = std::collections::BTreeMap::new();
-        for (_, tenant) in self.tenants.iter() {
-            let foreign = matches!(tenant.stage, Stage::Idle)
-                && tenant.other.is_none()
-                && tenant.value() == Some(&RowValue::Running);
-            if foreign
-                && tenant.listed.database == id
-                && let Some(group) = &tenant.listed.tenant.group
-            {
-                *groups.entry(group.clone()).or_insert(0) += 1;
-            }
-        }
-        groups.into_iter().collect()
     }
 
     /// An exchange was answered: the database is up.

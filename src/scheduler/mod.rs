@@ -4,7 +4,9 @@
 
 mod action;
 mod backoff;
+mod composing;
 mod databases;
+mod ending;
 mod event;
 mod invariants;
 mod limits;
@@ -18,6 +20,7 @@ mod rules;
 mod run;
 mod slots;
 mod stale;
+mod starting;
 mod state;
 mod stopping;
 mod tenant;

@@ -5,6 +5,7 @@
 //! the database engine has its own and wakes this one.
 
 mod announce;
+mod children;
 mod clock;
 mod event_loop;
 mod follow;
@@ -15,7 +16,9 @@ mod perform;
 mod registry;
 mod reload;
 mod runs;
+mod shown;
 mod start;
+mod take_listing;
 mod why_file;
 
 pub use announce::short;
