@@ -75,7 +75,7 @@ fn two_nodes_and_a_third_party_share_the_work_and_never_a_tenant() {
     one.start();
     let mut two = both.set("node", "node2").start();
     let mut hand = ByHand::start(&database, one.journal(), tenants.clone());
-    throughout(secs(28), "no tenant runs twice at once, both nodes live", || {
+    throughout(secs(30), "no tenant runs twice at once, both nodes live", || {
         assert!(one.ended().is_none() && two.ended().is_none());
         let overlaps = one.journal().read().overlaps();
         if overlaps.is_empty() { Ok(()) } else { Err(overlaps.join("; ")) }
