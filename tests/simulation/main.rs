@@ -31,7 +31,7 @@ const SEEDS: u64 = 10_000;
 const ENOUGH: usize = 3;
 
 /// What must have happened in many nights, lest they prove nothing.
-const HAPPENED: [&str; 27] = [
+const HAPPENED: [&str; 26] = [
     "deed Claimed",
     "deed Closed",
     "deed Released",
@@ -42,7 +42,6 @@ const HAPPENED: [&str; 27] = [
     "exit Refused",
     "exit Unrecorded",
     "notice Adopted",
-    "notice ClosedByAnother",
     "notice DatabaseUp",
     "notice Ending",
     "notice GroupLeft",
