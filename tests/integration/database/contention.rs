@@ -16,11 +16,13 @@ fn waits_for_locks(database: &TestDatabase, over: &AtomicBool) -> Vec<String> {
     while !over.load(Ordering::SeqCst) {
         seen.extend(texts(
             &mut client,
-            "SELECT concat_ws(' ', wait_event, left(query, 200)) FROM pg_stat_activity
+            "SELECT concat_ws(' ', wait_event, left(query, 60)) FROM pg_stat_activity
              WHERE datname = current_database() AND application_name = 'tenantcron' AND wait_event_type = 'Lock'",
         ));
         std::thread::sleep(millis(10));
     }
+    seen.sort();
+    seen.dedup();
     seen
 }
 
