@@ -248,6 +248,8 @@ impl Supervisor {
             self.workers,
             self.state.path().display()
         );
+        // Whoever hears that we are ready finds us in ps by our title.
+        self.show();
         self.notify(|notifier| notifier.ready());
         while self.leaving.is_none() {
             self.step()?;
