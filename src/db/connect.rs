@@ -4,11 +4,13 @@
 //! process is gone or a second has passed, so that the pool's count is the server's count.
 
 use super::error::{ConnectError, chain};
+use super::statements::Prepared;
 use super::stream::Stream;
 use super::tls::connector;
 use super::url::{DatabaseUrl, Host, Place, Session, Tls, TlsMode};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -26,6 +28,10 @@ const CANCEL: Duration = Duration::from_secs(5);
 pub(crate) struct Connection {
     /// The session.
     pub client: Client,
+    /// The statements of a busy minute, prepared here.
+    pub prepared: Option<Arc<Prepared>>,
+    /// Exchanges that a run waited for.
+    pub urgent: u32,
     driver: JoinHandle<()>,
     target: Target,
     /// None for a session in the clear.
@@ -193,7 +199,7 @@ async fn login(
         ConnectError::Login(error, password.problem)
     })?;
     let tls = (mode != SslMode::Disable).then(|| url.tls.clone());
-    Ok(Connection { client, driver, target: target.clone(), tls })
+    Ok(Connection { client, prepared: None, urgent: 0, driver, target: target.clone(), tls })
 }
 
 /// Logs in, and sets the task going that moves the bytes.

@@ -109,6 +109,9 @@ impl Failure {
                 &SqlState::UNDEFINED_COLUMN,
                 &SqlState::INVALID_COLUMN_REFERENCE,
                 &SqlState::INVALID_SCHEMA_NAME,
+                // a prepared statement whose table has another shape now, or that is not there
+                &SqlState::FEATURE_NOT_SUPPORTED,
+                &SqlState::INVALID_SQL_STATEMENT_NAME,
             ]
             .contains(&self.code().unwrap_or(&SqlState::SUCCESSFUL_COMPLETION))
     }

@@ -5,7 +5,7 @@
 
 use super::error::Failure;
 use super::settings::{Access, Migrate, Settings};
-use super::statements::{Look, Read, Statements};
+use super::statements::{Look, Prepared, Read, Statements};
 use super::task::writes;
 use crate::model::{Exchange, Finish, Finished, Poll, Reply};
 use std::collections::HashSet;
@@ -19,6 +19,8 @@ pub(crate) struct Ground<'a> {
     pub statements: &'a Statements,
     pub settings: &'a Settings,
     pub look: Look,
+    /// What this session has prepared.
+    pub prepared: Option<&'a Prepared>,
 }
 
 /// Says everything, hears everything.
@@ -63,7 +65,7 @@ async fn look(
 type Flown = (Reply, Vec<Option<Finished>>, Option<Read>);
 
 async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Result<Flown, Failure> {
-    let Ground { client, statements, look, .. } = ground;
+    let Ground { client, statements, look, prepared, .. } = ground;
     let Exchange { undo, release, refresh, reset, claim, poll, .. } = exchange;
     let guarded = claim.as_ref().is_some_and(crate::model::Claim::is_limited);
     let lists = [ends.is_empty(), undo.is_empty(), release.is_empty(), refresh.is_empty(), reset.is_empty()];
@@ -75,13 +77,13 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
     let (begun, finished, undone, released, refreshed, reset, guard, claimed, read, committed) = tokio::join!(
         biased;
         when(together, statements.begin(client)),
-        when(!ends.is_empty(), statements.finish(client, ends)),
+        when(!ends.is_empty(), statements.finish(client, prepared, ends)),
         when(!undo.is_empty(), statements.undo(client, undo)),
         when(!release.is_empty(), statements.release(client, release)),
         when(!refresh.is_empty(), statements.refresh(client, refresh)),
         when(!reset.is_empty(), statements.reset(client, reset)),
         when(guarded, statements.claim_guard(client)),
-        async { match claim { Some(claim) => statements.claim(client, claim).await.map(Some), None => Ok(None) } },
+        async { match claim { Some(claim) => statements.claim(client, prepared, claim).await.map(Some), None => Ok(None) } },
         async { match poll { Some(poll) => statements.poll(client, look, &poll.keys).await.map(Some), None => Ok(None) } },
         when(together, statements.commit(client)),
     );

@@ -58,6 +58,8 @@ pub(crate) struct Ear {
     losses: u32,
     /// It has been up before: words may have been missed.
     missed: bool,
+    /// An echo has come: sessions are the server's own, none is lent to somebody else between two transactions.
+    heard: bool,
 }
 
 enum Stage {
@@ -68,7 +70,12 @@ enum Stage {
 
 impl Ear {
     pub fn new() -> Self {
-        Self { stage: Stage::Wanted { at: Instant::now() }, losses: 0, missed: false }
+        Self { stage: Stage::Wanted { at: Instant::now() }, losses: 0, missed: false, heard: false }
+    }
+
+    /// True once an echo has come, until it fails to.
+    pub fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// True if it wants a place now.
@@ -117,6 +124,7 @@ impl Ear {
         match heard {
             Heard::Up(channel, sent) => Follows { echo: Some((channel, sent)), ..Follows::default() },
             Heard::Echo => {
+                self.heard = true;
                 self.losses = 0;
                 let missed = std::mem::replace(&mut self.missed, true);
                 Follows { answer: missed.then_some(Answer::Notified { database, key: None }), ..Follows::default() }
@@ -127,6 +135,7 @@ impl Ear {
             }
             Heard::Ended(End::Deaf) => {
                 self.stage = Stage::GivenUp;
+                self.heard = false;
                 let text = "no echo of our own NOTIFY (PgBouncer?): requests of others are seen at the next poll";
                 let answer = Some(Answer::Info { database, text: text.to_owned() });
                 Follows { answer, freed: true, ..Follows::default() }

@@ -6,7 +6,7 @@ use super::error::Failure;
 use super::exchange::{Ground, exchange};
 use super::migrate::{self, Tables};
 use super::settings::{Deadlines, Settings};
-use super::statements::{Look, Statements};
+use super::statements::{Look, Prepared, Statements};
 use super::task::{Answer, Ask, TenantRow, is_down, writes};
 use super::url::DatabaseUrl;
 use crate::model::{DatabaseId, Exchange, Polled, Reply};
@@ -19,6 +19,9 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 /// How many old runs one batch removes.
 const BATCH: u32 = 500;
 
+/// A session that was needed so often is worth preparing statements on.
+const BUSY: u32 = 4;
+
 /// How long a session may rest and still be believed.
 const RESTED: Duration = Duration::from_secs(3);
 
@@ -29,6 +32,10 @@ pub(crate) struct Desk {
     pub statements: Arc<Statements>,
     pub database: DatabaseId,
     pub url: Arc<DatabaseUrl>,
+    /// A session is one session of the server, as an echo has shown.
+    pub sessions_last: bool,
+    /// What the session that is used has prepared.
+    pub prepared: Option<Arc<Prepared>>,
 }
 
 /// What a piece of work leaves.
@@ -46,8 +53,8 @@ pub(crate) struct Done {
 /// Does what is asked. A session that has rested is first asked whether it still stands, so that a server
 /// restarted meanwhile does not leave in doubt what was never sent.
 pub(crate) async fn perform(
-    desk: Desk,
-    connection: Connection,
+    mut desk: Desk,
+    mut connection: Connection,
     rested: Duration,
     mut tables: Tables,
     ask: Ask,
@@ -56,6 +63,15 @@ pub(crate) async fn perform(
     if rested > RESTED && !timeout(patience, connection.client.check_connection()).await.is_ok_and(|up| up.is_ok()) {
         connection.abandon();
         return Done { answer: None, connection: None, tables, down: false, again: Some(ask) };
+    }
+    if ask.is_urgent() && desk.sessions_last {
+        connection.urgent = connection.urgent.saturating_add(1);
+        if connection.urgent == BUSY {
+            // where it fails the plain texts serve
+            let prepared = timeout(limit, desk.statements.prepare(&connection.client)).await;
+            connection.prepared = prepared.ok().and_then(Result::ok).map(Arc::new);
+        }
+        desk.prepared.clone_from(&connection.prepared);
     }
     let sent = AtomicBool::new(false);
     let work = act(&desk, &connection.client, &mut tables, &ask, &sent);
@@ -72,6 +88,7 @@ pub(crate) async fn perform(
         Err(failure) => {
             let trouble = failure.trouble(&desk.url, sent.load(Ordering::Relaxed));
             let down = is_down(trouble.kind);
+            connection.prepared = None;
             let connection = if failure.ends_session() {
                 connection.abandon();
                 None
@@ -170,14 +187,15 @@ async fn speak(
         return Ok(Reply { now: statements.now(client).await?, polled, ..Reply::default() });
     };
     sending();
-    let first = exchange(Ground { client, statements, settings, look }, said).await;
+    let prepared = desk.prepared.as_deref();
+    let first = exchange(Ground { client, statements, settings, look, prepared }, said).await;
     if !(known != Tables::Unseen && first.as_ref().is_err_and(Failure::tables_changed)) {
         return first;
     }
     // somebody changed the tables since they were looked at; nothing was done, so once more
     *tables = Tables::Unseen;
     let Some(look) = meet(desk, client, tables).await? else { return first };
-    exchange(Ground { client, statements, settings, look }, said).await
+    exchange(Ground { client, statements, settings, look, prepared: None }, said).await
 }
 
 /// Runs the configuration's own statement; everything is read as text.

@@ -279,11 +279,14 @@ impl Pool {
             return;
         };
         member.stage = Stage::Working;
+        let sessions_last = self.ears.get(&id_of(seat)).is_some_and(Ear::has_heard);
         let desk = Desk {
             settings: Arc::clone(&self.settings),
             statements: Arc::clone(&self.statements),
             database: id_of(seat),
             url: Arc::clone(&member.url),
+            sessions_last,
+            prepared: None,
         };
         let (tables, serial, events) = (member.tables, member.serial, self.events.clone());
         tokio::spawn(async move {

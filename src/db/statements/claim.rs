@@ -1,10 +1,14 @@
 //! Claiming rows, with and without limits.
 
 use super::times::micros;
-use super::{Statements, each_row};
+use super::{Prepared, Statements, Text, each_row};
 use crate::model::{Claim, Claimed, DbTime, RunId};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
+
+/// Of the parameters of claim.sql, in their order.
+pub(super) const TYPES: [Type; 8] =
+    [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8, Type::BOOL, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8];
 
 impl Statements {
     /// Stands before a limited claim in the same transaction.
@@ -13,22 +17,20 @@ impl Statements {
     }
 
     /// Claims, and tells what was claimed.
-    pub async fn claim(&self, client: &Client, claim: &Claim) -> Result<(DbTime, Vec<Claimed>), Error> {
+    pub async fn claim(
+        &self,
+        client: &Client,
+        prepared: Option<&Prepared>,
+        claim: &Claim,
+    ) -> Result<(DbTime, Vec<Claimed>), Error> {
         let keys: Vec<&str> = claim.offers.iter().map(|offer| offer.key.as_str()).collect();
         let groups: Vec<Option<&str>> = claim.offers.iter().map(|offer| offer.group.as_deref()).collect();
         let limit = i64::from(claim.limit);
         let lease = claim.lease.map(micros);
         let who = &self.identity;
-        let plain: [(&(dyn ToSql + Sync), Type); 8] = [
-            (&keys, Type::TEXT_ARRAY),
-            (&groups, Type::TEXT_ARRAY),
-            (&limit, Type::INT8),
-            (&claim.done_too, Type::BOOL),
-            (&who.instance, Type::TEXT),
-            (&who.node, Type::TEXT),
-            (&who.host, Type::TEXT),
-            (&lease, Type::INT8),
-        ];
+        let values: [&(dyn ToSql + Sync); 8] =
+            [&keys, &groups, &limit, &claim.done_too, &who.instance, &who.node, &who.host, &lease];
+        let plain: Vec<_> = values.into_iter().zip(TYPES).collect();
         let (mut now, mut claimed) = (DbTime::EPOCH, Vec::with_capacity(claim.limit.min(1024) as usize));
         let take = |row: &tokio_postgres::Row| {
             now = row.try_get(0)?;
@@ -41,7 +43,7 @@ impl Statements {
             let (cluster, group) = (i64::from(claim.cluster_limit), i64::from(claim.group_limit));
             let foreign: Vec<&str> = claim.foreign_in_group.iter().map(|(group, _)| group.as_str()).collect();
             let counts: Vec<i64> = claim.foreign_in_group.iter().map(|(_, runs)| i64::from(*runs)).collect();
-            let mut limited = plain.to_vec();
+            let mut limited = plain;
             limited.extend([
                 (&cluster as &(dyn ToSql + Sync), Type::INT8),
                 (&group, Type::INT8),
@@ -51,7 +53,8 @@ impl Statements {
             ]);
             each_row(client, &self.texts.claim_limited, &limited, take).await?;
         } else {
-            each_row(client, &self.texts.claim, &plain, take).await?;
+            let text = prepared.map_or(Text::from(&self.texts.claim), |prepared| Text::Prepared(&prepared.claim));
+            each_row(client, text, &plain, take).await?;
         }
         Ok((now, claimed))
     }

@@ -2,7 +2,7 @@
 //! `finish_rest`, which knows every other case and costs the server four times as much to plan.
 
 use super::times::micros;
-use super::{Statements, each_row};
+use super::{Prepared, Statements, Text, each_row};
 use crate::model::{DbTime, Finish, Finished};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
@@ -52,35 +52,62 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn params(&self) -> [(&(dyn ToSql + Sync), Type); 16] {
-        [
-            (&self.id, Type::INT8_ARRAY),
-            (&self.key, Type::TEXT_ARRAY),
-            (&self.instance, Type::TEXT_ARRAY),
-            (&self.node, Type::TEXT_ARRAY),
-            (&self.host, Type::TEXT_ARRAY),
-            (&self.started_at, Type::TIMESTAMPTZ_ARRAY),
-            (&self.group, Type::TEXT_ARRAY),
-            (&self.outcome, Type::TEXT_ARRAY),
-            (&self.becomes, Type::TEXT_ARRAY),
-            (&self.exit_code, Type::INT4_ARRAY),
-            (&self.signal, Type::INT4_ARRAY),
-            (&self.cpu_seconds, Type::FLOAT8_ARRAY),
-            (&self.max_rss_kb, Type::INT8_ARRAY),
-            (&self.pid, Type::INT4_ARRAY),
-            (&self.pid_start, Type::INT8_ARRAY),
-            (&self.ago, Type::INT8_ARRAY),
-        ]
+    fn params(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        let values: [&(dyn ToSql + Sync); 16] = [
+            &self.id,
+            &self.key,
+            &self.instance,
+            &self.node,
+            &self.host,
+            &self.started_at,
+            &self.group,
+            &self.outcome,
+            &self.becomes,
+            &self.exit_code,
+            &self.signal,
+            &self.cpu_seconds,
+            &self.max_rss_kb,
+            &self.pid,
+            &self.pid_start,
+            &self.ago,
+        ];
+        values.into_iter().zip(TYPES).collect()
     }
 }
+
+/// Of the parameters of finish.sql and finish_rest.sql, in their order.
+pub(super) const TYPES: [Type; 16] = [
+    Type::INT8_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT4_ARRAY,
+    Type::FLOAT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+];
 
 impl Statements {
     /// Closes the runs that are still open and whose row can be locked. The answer has a place for each of `ends`,
     /// empty where `finish_rest` must be asked.
-    pub async fn finish(&self, client: &Client, ends: &[&Finish]) -> Result<(DbTime, Vec<Option<Finished>>), Error> {
+    pub async fn finish(
+        &self,
+        client: &Client,
+        prepared: Option<&Prepared>,
+        ends: &[&Finish],
+    ) -> Result<(DbTime, Vec<Option<Finished>>), Error> {
         let columns = Columns::of(ends);
         let (mut now, mut answers) = (DbTime::EPOCH, vec![None; ends.len()]);
-        each_row(client, &self.texts.finish, &columns.params(), |row| {
+        let text = prepared.map_or(Text::from(&self.texts.finish), |prepared| Text::Prepared(&prepared.finish));
+        each_row(client, text, &columns.params(), |row| {
             now = row.try_get(0)?;
             if let Some(place) = row.try_get(1)?
                 && let Some(answer) = slot(&mut answers, place)

@@ -6,6 +6,7 @@ mod claim;
 mod finish;
 mod operator;
 mod poll;
+mod prepared;
 mod runs;
 mod schema;
 mod texts;
@@ -22,6 +23,8 @@ use tokio_postgres::{Client, Error, Row};
 
 pub use operator::{Requested, Viewed, ViewedRun};
 pub(crate) use poll::{Look, Read};
+pub(crate) use prepared::Prepared;
+use prepared::Text;
 pub(crate) use schema::Inspection;
 
 /// The statements of one configuration.
@@ -120,13 +123,16 @@ type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 /// Runs a statement and hands each row over as it comes.
 async fn each_row(
     client: &Client,
-    text: &str,
+    text: impl Into<Text<'_>>,
     params: Params<'_>,
     mut take: impl FnMut(&Row) -> Result<(), Error>,
 ) -> Result<(), Error> {
     use futures_util::TryStreamExt as _;
-    let params = params.iter().map(|(value, kind)| (*value as &(dyn ToSql + Sync), kind.clone()));
-    let mut rows = pin!(client.query_typed_raw(text, params).await?);
+    let typed = params.iter().map(|(value, kind)| (*value as &(dyn ToSql + Sync), kind.clone()));
+    let mut rows = pin!(match text.into() {
+        Text::Plain(text) => client.query_typed_raw(text, typed).await?,
+        Text::Prepared(statement) => client.query_raw(statement, params.iter().map(|(value, _)| *value)).await?,
+    });
     while let Some(row) = rows.try_next().await? {
         take(&row)?;
     }

@@ -8,6 +8,7 @@ mod finish;
 mod limits;
 mod operator;
 mod pgbouncer;
+mod prepared;
 mod reach;
 mod rows;
 mod schema;
