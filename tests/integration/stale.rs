@@ -272,6 +272,8 @@ fn what_became_stale_silently_is_released_without_waiting_for_the_next_alert() {
     supervisor.start();
     supervisor.wait_for_log("ALERT a: stale", secs(20));
     eventually(secs(30), "it is needed", || value(&mut client, "a") == "needed");
+    // The row speaks before the log does.
+    supervisor.wait_for_log("ALERT a: stale row released", secs(20));
     assert_eq!(alerts_of(&supervisor, "a"), 2, "the alert and the release");
 }
 
