@@ -38,6 +38,10 @@ pub fn obey(cli: Cli, process: Process) -> i32 {
             return exit::CONFIG;
         }
     };
+    if let Err(why) = supervisor::try_url(&loaded) {
+        eprintln!("{}: database.url: {why}", loaded.file.display());
+        return exit::CONFIG;
+    }
     let to_people = !matches!(cli.verb, Verb::Run(_));
     let log = match install_log(&loaded, &cli, to_people) {
         Ok(log) => log,

@@ -190,6 +190,13 @@ impl View<'_> {
         }
         if let Some(open) = &viewed.open {
             let (run, node) = (open.identity.id, &open.identity.node);
+            let here = open.identity.host == self.desk.identity.host;
+            let pid = open.pid.or_else(|| self.pid_by_lock(tenant, run.0));
+            if let Some(pid) = pid.filter(|_| here)
+                && process::Process::of(pid).is_ok_and(|found| found.is_some())
+            {
+                return Some(format!("its run {run} lives here as pid {pid}, its row was changed by somebody"));
+            }
             return Some(format!("open run {run} of node {node}: tenantcron release --force"));
         }
         let Some(supervisor) = self.supervisor else { return Some("supervisor not running".to_owned()) };

@@ -87,6 +87,13 @@ pub enum Notice {
         /// Which run.
         run: RunId,
     },
+    /// The database has lost a run of ours that lives (a failover, a restored backup, a hand).
+    RunGone {
+        /// Whose.
+        tenant: TenantName,
+        /// Which run.
+        run: RunId,
+    },
     /// Running too long.
     Stale {
         /// Whose.

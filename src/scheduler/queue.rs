@@ -24,7 +24,8 @@ impl Scheduler {
         let startable = self.is_startable(tenant);
         let now_known = self.database_now(tenant.listed.database);
         // One that is offered, or was and whose row is read again, waits on: that it was not won makes nobody less late.
-        let waits_on = matches!(tenant.stage, Stage::Offered) || (tenant.is_idle() && tenant.row.is_none());
+        let waits_on = self.is_up(tenant.listed.database)
+            && (matches!(tenant.stage, Stage::Offered) || (tenant.is_idle() && tenant.row.is_none()));
         if let Some(tenant) = self.tenants.get_mut(id) {
             tenant.startable_since = match (startable, tenant.startable_since, now_known) {
                 (false, since, _) if waits_on => since,

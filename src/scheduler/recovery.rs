@@ -51,15 +51,20 @@ impl Scheduler {
         } else if self.stop.is_asked() {
             // Nothing is taken on by a supervisor that leaves; its successor looks at once.
         } else if run.identity.host == self.rules.identity.host {
-            self.actions.push(Action::Examine(Unknown { tenant: name, run }));
+            self.examine(name, run);
         } else if let Some(silence_ends) = self.silence_ends(id, &run) {
             if silence_ends <= self.now {
-                self.actions.push(Action::Examine(Unknown { tenant: name, run }));
+                self.examine(name, run);
             } else {
                 // Of this node before a reboot, or of another machine that bears its name: wait until that is certain.
                 self.databases_mut(id).poll_by(silence_ends);
             }
         }
+    }
+
+    pub(super) fn examine(&mut self, tenant: TenantName, run: OpenRun) {
+        self.examining += 1;
+        self.actions.push(Action::Examine(Unknown { tenant, run }));
     }
 
     /// Of this instance and node, on whatever host.
@@ -72,6 +77,7 @@ impl Scheduler {
     }
 
     pub(super) fn examined(&mut self, name: &TenantName, number: RunId, verdict: Verdict) {
+        self.examining = self.examining.saturating_sub(1);
         let Some(tenant) = self.tenants.by_name(name) else { return };
         let ours = self.tenants.get(tenant).and_then(|state| state.other.as_ref()).is_some_and(|run| self.is_ours(run));
         let Some(state) = self.tenants.get_mut(tenant) else { return };

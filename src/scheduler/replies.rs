@@ -124,7 +124,16 @@ impl Scheduler {
 
     fn refresh_answered(&mut self, tenant: TenantId, answer: Refreshed) {
         match answer {
-            Refreshed::Confirmed | Refreshed::Gone => self.refreshed(tenant, None),
+            Refreshed::Confirmed => self.refreshed(tenant, None),
+            Refreshed::Gone => {
+                self.refreshed(tenant, None);
+                if let Some(state) = self.tenants.get(tenant)
+                    && let Some(run) = state.run()
+                {
+                    let notice = Notice::RunGone { tenant: state.name().clone(), run: run.identity.id };
+                    self.tell_oddity(tenant, notice);
+                }
+            }
             Refreshed::NotNow => self.refreshed(tenant, Some(SAY_AGAIN)),
             Refreshed::Closed => {
                 self.refreshed(tenant, None);

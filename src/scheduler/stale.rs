@@ -2,7 +2,6 @@
 //! The row of a living process of ours is never released.
 
 use super::action::Action;
-use super::event::Unknown;
 use super::notice::Notice;
 use super::rules::{Mode, StaleAction};
 use super::run::Why;
@@ -93,8 +92,8 @@ impl Scheduler {
             Some(run) if now.since(run.alive_at) < self.rules.stale_after => {}
             // Another node on this very host, whose process the kernel may know.
             Some(run) if run.identity.host == self.rules.identity.host => {
-                let unknown = Unknown { tenant: tenant.name().clone(), run: run.clone() };
-                self.actions.push(Action::Examine(unknown));
+                let (name, run) = (tenant.name().clone(), run.clone());
+                self.examine(name, run);
             }
             Some(run) => self.release(id, Some(run.clone())),
             // Nobody's run: a process of this host may hold the tenant's lock all the same (a restored backup).

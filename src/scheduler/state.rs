@@ -42,6 +42,8 @@ pub struct Scheduler {
     pub(super) tried: HashSet<TenantId>,
     pub(super) refused: HashSet<TenantId>,
     pub(super) exited: bool,
+    /// Examinations that are not answered yet.
+    pub(super) examining: usize,
     pub(super) rng: fastrand::Rng,
     pub(super) actions: Vec<Action>,
     pub(super) notices: Vec<Notice>,
@@ -81,6 +83,7 @@ impl Scheduler {
             tried: HashSet::new(),
             refused: HashSet::new(),
             exited: false,
+            examining: 0,
             rng,
             actions: Vec::new(),
             notices: Vec::new(),

@@ -152,7 +152,7 @@ impl Scheduler {
     }
 
     fn leave_once(&mut self) -> Option<ExitReason> {
-        if !self.opened() || self.resets_pending() {
+        if !self.opened() || self.resets_pending() || self.examining > 0 {
             return None;
         }
         let unrecorded = self.unrecorded();

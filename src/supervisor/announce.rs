@@ -72,6 +72,13 @@ fn tell(notice: &Notice, names: &impl Names) -> (Severity, String) {
         Notice::ClosedByAnother { tenant, run } => {
             (error, format!("{tenant}: run {run} was closed by somebody else, their outcome stays"))
         }
+        Notice::RunGone { tenant, run } => {
+            let text = format!(
+                "{tenant}: run {run} lives here and is gone from the database (a failover, a restored backup, a hand): \
+                 left alone, recorded when it ends"
+            );
+            (Severity::Alert, text)
+        }
         Notice::Stale { tenant, node, pid, since, age } => {
             let owner = node.as_ref().map_or("claimed by another program".to_owned(), |node| format!("node {node}"));
             let pid = pid.map_or("pid not known".to_owned(), |pid| format!("pid {pid}"));

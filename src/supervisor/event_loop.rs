@@ -117,6 +117,10 @@ pub struct Supervisor {
     pub(super) worst_exit: i32,
     /// Runs that are over.
     pub(super) closed: usize,
+    /// Tenants were left out for what their sources say of them.
+    pub(super) left_out: bool,
+    /// Some database answered, if only to refuse.
+    pub(super) met: bool,
     refused: bool,
 }
 
@@ -230,6 +234,8 @@ impl Supervisor {
             leaving: None,
             worst_exit: 0,
             closed: 0,
+            left_out: false,
+            met: false,
             refused: false,
             identity,
             config,
@@ -341,7 +347,7 @@ impl Supervisor {
         self.lister.end();
         self.engine.stop(Duration::from_secs(2));
         let looked_once = matches!(self.mode, Mode::Once | Mode::DryRun);
-        let incomplete = looked_once && !self.lister.is_complete();
+        let incomplete = looked_once && (self.left_out || !self.lister.is_complete());
         let code = match self.leaving {
             Some(ExitReason::Done) | None => i32::from(incomplete),
             Some(ExitReason::Unrecorded(number)) => {
@@ -349,6 +355,10 @@ impl Supervisor {
                     target: ALERT,
                     "{number} ends could not be recorded, their database does not answer: the next supervisor will call these runs lost and run them again"
                 );
+                1
+            }
+            Some(ExitReason::NoDatabase) if self.met => {
+                log::error!("no database at all could be used; what each of them said stands above");
                 1
             }
             Some(ExitReason::NoDatabase) => {

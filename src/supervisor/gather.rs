@@ -3,7 +3,7 @@
 use super::event_loop::{Source, Supervisor};
 use crate::db::Answer;
 use crate::logging::ALERT;
-use crate::model::{DatabaseId, OpenRun, Tenant, TenantName};
+use crate::model::{DatabaseId, OpenRun, Tenant, TenantName, Trouble, TroubleKind};
 use crate::process::{self, Meaning};
 use crate::scheduler::{End, Event, Exit, Listed};
 use std::time::Duration;
@@ -89,6 +89,8 @@ impl Supervisor {
     fn answered(&mut self, answer: Answer) {
         match answer {
             Answer::Exchanged { database, result } => {
+                let refused = |trouble: &Trouble| matches!(trouble.kind, TroubleKind::Unfit | TroubleKind::Refused);
+                self.met |= result.as_ref().map_or_else(refused, |_| true);
                 if result.as_ref().is_ok_and(|reply| reply.polled.is_some()) {
                     self.prune_hourly(database);
                 }

@@ -26,5 +26,5 @@ pub use clock::Clock;
 pub use event_loop::{Given, Purpose, StartError, Supervisor};
 pub use listing::{Lister, configured_sources};
 pub use registry::Registry;
-pub use start::{engine_settings, host_identity, list_tenant, log_settings};
+pub use start::{engine_settings, host_identity, list_tenant, log_settings, try_url};
 pub use why_file::{WHY_FILE, WhyFile};

@@ -2,8 +2,9 @@
 
 use super::event_loop::Supervisor;
 use super::runs::Belongings;
+use crate::logging::ALERT;
 use crate::model::{DatabaseId, RunId, TenantName};
-use crate::process::{self, Adopted, Adoption, LockFile, Process, TenantLock};
+use crate::process::{self, Adopted, Adoption, LockFile, Process, StateFolder, SupervisorLock, TenantLock};
 use crate::scheduler::{Action, Event, Mode, Unknown, Verdict};
 use std::fs::File;
 use std::time::Duration;
@@ -41,6 +42,7 @@ impl Supervisor {
                     held.push((tenant, pid));
                 }
                 Err(error) => {
+                    self.remake_state();
                     self.alert_hourly(
                         &format!("lock {tenant}"),
                         &format!("{tenant}: cannot be started, its lock cannot be taken: {error}"),
@@ -106,9 +108,40 @@ impl Supervisor {
                 taken
             }
             Err(error) => {
+                self.remake_state();
                 self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}"));
                 0
             }
+        }
+    }
+
+    /// The state folder was removed under us: it is made anew, and our place in it taken again, so that the night
+    /// goes on. Where somebody else has taken that place meanwhile, we leave.
+    fn remake_state(&mut self) {
+        if self.state.file("tenants").is_dir() {
+            return;
+        }
+        let path = self.state.path().to_owned();
+        let made = StateFolder::make(Some(&path), &self.identity.instance, &process::Places::here());
+        match made.map_err(|why| why.to_string()) {
+            Ok(_) => {
+                log::error!(target: ALERT, "state folder {} was removed: made anew; leave it alone", path.display())
+            }
+            Err(why) => {
+                return self
+                    .alert_hourly("state", &format!("state folder {} cannot be made anew: {why}", path.display()));
+            }
+        }
+        if self.mode != Mode::Daemon {
+            return;
+        }
+        match SupervisorLock::take(&self.state, &self.identity.node, self.me) {
+            Ok(Ok(lock)) => self._lock = Some(lock),
+            Ok(Err(_)) => {
+                log::error!(target: ALERT, "another supervisor took our place meanwhile: this one drains and leaves");
+                self.events.push_back(Event::DrainAsked);
+            }
+            Err(error) => self.alert_hourly("state", &error.to_string()),
         }
     }
 

@@ -5,7 +5,7 @@ use super::registry::Registry;
 use crate::config::{Config, Loaded, LogTarget, Migrate, Offset, Rounds, StaleAction};
 use crate::db::{self, Access, Deadlines, Settings, key_pattern};
 use crate::logging::{LogSettings, Target};
-use crate::model::{Identity, Tenant, Values};
+use crate::model::{Identity, Tenant, TenantName, Values};
 use crate::process;
 use crate::scheduler::{self, Listed, Mode, Rules, offset_of};
 use std::io;
@@ -79,6 +79,18 @@ pub fn list_tenant(
         enabled: settings.enabled,
         tenant,
     })
+}
+
+/// Whether `database.url` can be used at all, with harmless values for its placeholders.
+///
+/// # Errors
+/// What is wrong with it, without its password.
+pub fn try_url(loaded: &Loaded) -> Result<(), String> {
+    let name = TenantName::parse("t").map_err(|bad| bad.to_string())?;
+    // A number serves as a name of a database and as a port.
+    let tenant = Tenant::new(name, Some("1".to_owned()), Some("1".to_owned())).map_err(|bad| bad.to_string())?;
+    let values = Values { tenant: &tenant, instance: &loaded.instance, run_id: None };
+    Registry::default().find(&loaded.config.database.url, values).map(|_| ())
 }
 
 fn offset(offset: Offset, every: Duration, instance: &str, tenant: &Tenant) -> Duration {

@@ -36,7 +36,10 @@ impl Supervisor {
                     self.tenants.insert(one.tenant.name.clone(), one.tenant.clone());
                     listed.push(one);
                 }
-                Err(why) => self.alert_hourly(&why, &why),
+                Err(why) => {
+                    self.left_out = true;
+                    self.alert_hourly(&why, &why);
+                }
             }
         }
         if self.tenants.len() > listed.len() {

@@ -3,7 +3,7 @@
 
 use crate::support::cluster::{TestDatabase, cluster};
 use crate::support::daemon::{BINARY, Supervisor, output_within};
-use crate::support::wait::secs;
+use crate::support::wait::{eventually, secs};
 use crate::support::world::world;
 use nix::unistd::{Gid, Uid, chown, geteuid};
 use std::fs::{self, Permissions};
@@ -199,4 +199,23 @@ fn commands_find_the_folder_and_never_make_one() {
         assert!(supervisor.command(verb).status.success(), "{verb:?}");
         assert!(!supervisor.state().exists(), "{verb:?} made it");
     }
+}
+
+#[test]
+fn a_folder_that_is_removed_under_a_supervisor_is_made_anew_and_the_night_goes_on() {
+    let database = cluster().database();
+    let mut supervisor = Supervisor::builder().database(&database).tenants(&["a", "b"]).plan_for_all("true").start();
+    let ended = |supervisor: &Supervisor, tenant: &str| supervisor.journal().read().ended(tenant);
+    eventually(secs(20), "both run", || ended(&supervisor, "a") > 0 && ended(&supervisor, "b") > 0);
+    fs::remove_dir_all(supervisor.state()).unwrap();
+    supervisor.wait_for_log("was removed: made anew", secs(20));
+    let before = (ended(&supervisor, "a"), ended(&supervisor, "b"));
+    eventually(secs(30), "both run again", || {
+        ended(&supervisor, "a") > before.0 + 1 && ended(&supervisor, "b") > before.1 + 1
+    });
+    // Its place is its own again.
+    let second = supervisor.command(&["run"]);
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert_eq!(supervisor.journal().read().overlaps(), [""; 0]);
+    assert!(supervisor.stop().success());
 }

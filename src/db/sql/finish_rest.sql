@@ -48,6 +48,8 @@ WITH ended AS MATERIALIZED (
     UNION ALL
     SELECT g.place FROM gone g JOIN free f USING (place)
     WHERE f.value = 'needed' AND g.becomes = 'done' AND coalesce(f.updated_at, 'epoch') < g.started_at
+       OR f.value = 'running' AND f.updated_at = g.started_at
+          AND NOT EXISTS (SELECT FROM {run} r WHERE r.key = g.key AND r.finished_at IS NULL)
 ), flipped AS (
     UPDATE {status} s
     SET value = e.becomes, updated_at = CASE e.becomes WHEN 'done' THEN e.ended_at ELSE s.updated_at END

@@ -180,3 +180,20 @@ fn many_ends_are_answered_in_their_order_and_two_of_one_key_one_by_one() {
     );
     assert_eq!(bench.finish(again), Finished::Recorded { row: None });
 }
+
+#[test]
+fn a_run_that_was_deleted_leaves_no_row_running() {
+    let database = cluster().new_database();
+    let bench = Bench::on(&database, settings("n1"));
+    bench.poll(&["a", "b"]);
+    let mut client = cluster().client(&database);
+    for (key, becomes) in [("a", Becomes::Done), ("b", Becomes::Needed)] {
+        let claimed = bench.claim(&[key], 1);
+        client.batch_execute("TRUNCATE tenantcron_run").unwrap();
+        let outcome = if becomes == Becomes::Done { Outcome::Ok } else { Outcome::Stopped };
+        let answer = bench.finish(bench.end(&claimed[0], outcome, becomes));
+        assert!(matches!(answer, Finished::Recorded { row: Some(_) }), "{key}: {answer:?}");
+        let rows = bench.poll(&[key]).rows;
+        assert_eq!(rows[0].value.as_str(), becomes.as_str(), "{key}");
+    }
+}
