@@ -229,6 +229,8 @@ impl Scheduler {
             && std::mem::take(&mut run.slot)
         {
             self.counts.slots_held = self.counts.slots_held.saturating_sub(1);
+            // The slot that becomes free is our own: it is tried at once, whatever others held a moment ago.
+            self.slots_blocked_until = Moment::default();
         }
     }
 }

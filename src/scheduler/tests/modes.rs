@@ -67,6 +67,20 @@ fn once_exits_when_slots_locks_or_limits_let_it_start_nobody() {
 }
 
 #[test]
+fn once_goes_on_in_its_own_slot_although_the_others_are_taken() {
+    let workers = Rules { workers: 2, ..once() };
+    let mut bench = Bench::with_rows(workers, &[("a", "needed", -900), ("b", "needed", -800), ("c", "needed", -700)]);
+    // The other slot is another process's, as it hears when it asks.
+    bench.slots = 1;
+    bench.list(["a", "b", "c"].map(tenant));
+    bench.ends("a", Exit::Code(0));
+    bench.ends("b", Exit::Code(0));
+    assert_eq!((bench.started.clone(), bench.exit), (["a", "b", "c"].map(str::to_owned).to_vec(), None));
+    bench.ends("c", Exit::Code(0));
+    assert_eq!(bench.exit, Some(ExitReason::Done));
+}
+
+#[test]
 fn once_without_any_database_says_so_and_with_one_of_two_it_goes_on() {
     let mut bench = Bench::with_rows(once(), &[("a", "needed", -900)]);
     bench.down = true;
