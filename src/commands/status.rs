@@ -197,7 +197,9 @@ impl View<'_> {
             {
                 return Some(format!("its run {run} lives here as pid {pid}, its row was changed by somebody"));
             }
-            return Some(format!("open run {run} of node {node}: tenantcron release --force"));
+            return Some(format!(
+                "open run {run} of node {node}: tenantcron release --force (not in this version: tenantcron(8), IN CASE OF TROUBLE)"
+            ));
         }
         let Some(supervisor) = self.supervisor else { return Some("supervisor not running".to_owned()) };
         supervisor.reasons.get(tenant.tenant.name.as_str()).cloned()

@@ -123,7 +123,9 @@ fn tell(notice: &Notice, names: &impl Names) -> (Severity, String) {
         }
         Notice::OpenRunInTheWay { tenant, run, node } => (
             error,
-            format!("{tenant}: needed, but there is an open run {run} of node {node}: tenantcron release --force"),
+            format!(
+                "{tenant}: needed, but there is an open run {run} of node {node}: tenantcron release --force (not in this version: tenantcron(8), IN CASE OF TROUBLE)"
+            ),
         ),
         Notice::Refused { tenant, why } => (error, format!("{tenant}: not run: {why}")),
         Notice::Would { tenant, what } => (info, format!("{tenant}: would {what}")),

@@ -121,7 +121,6 @@ pub struct Supervisor {
     pub(super) left_out: bool,
     /// Some database answered, if only to refuse.
     pub(super) met: bool,
-    refused: bool,
 }
 
 /// What the process gave to the supervisor before anything else ran.
@@ -236,7 +235,6 @@ impl Supervisor {
             closed: 0,
             left_out: false,
             met: false,
-            refused: false,
             identity,
             config,
         })
@@ -365,10 +363,7 @@ impl Supervisor {
                 log::error!("no database at all could be reached");
                 crate::exit::UNAVAILABLE
             }
-            Some(ExitReason::Refused) => {
-                self.refused = true;
-                1
-            }
+            Some(ExitReason::Refused) => 1,
         };
         self.log.flush();
         self.follow.finish();

@@ -4,82 +4,82 @@ use super::finish::slot;
 use super::times::micros;
 use super::{Statements, each_row, keys};
 use crate::model::{DbTime, Finished, Refresh, Refreshed, Release, Reset, RunIdentity};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
+
+/// The columns that say which runs are meant.
+struct Identities<'a> {
+    id: Vec<i64>,
+    key: Vec<&'a str>,
+    instance: Vec<&'a str>,
+    node: Vec<&'a str>,
+    host: Vec<&'a str>,
+    started_at: Vec<DbTime>,
+}
+
+impl<'a> Identities<'a> {
+    fn of(runs: impl Iterator<Item = &'a RunIdentity> + Clone) -> Self {
+        Self {
+            id: runs.clone().map(|run| run.id.0).collect(),
+            key: runs.clone().map(|run| run.key.as_str()).collect(),
+            instance: runs.clone().map(|run| run.instance.as_str()).collect(),
+            node: runs.clone().map(|run| run.node.as_str()).collect(),
+            host: runs.clone().map(|run| run.host.as_str()).collect(),
+            started_at: runs.map(|run| run.started_at).collect(),
+        }
+    }
+
+    fn params(&self) -> [(&(dyn ToSql + Sync), Type); 6] {
+        [
+            (&self.id, Type::INT8_ARRAY),
+            (&self.key, Type::TEXT_ARRAY),
+            (&self.instance, Type::TEXT_ARRAY),
+            (&self.node, Type::TEXT_ARRAY),
+            (&self.host, Type::TEXT_ARRAY),
+            (&self.started_at, Type::TIMESTAMPTZ_ARRAY),
+        ]
+    }
+}
 
 impl Statements {
     /// Takes claims back whose child could not be started. One answer per run; one that is gone or closed counts as recorded.
     pub async fn undo(&self, client: &Client, runs: &[RunIdentity]) -> Result<(DbTime, Vec<Finished>), Error> {
-        let id: Vec<i64> = runs.iter().map(|run| run.id.0).collect();
-        let key: Vec<&str> = runs.iter().map(|run| run.key.as_str()).collect();
-        let instance: Vec<&str> = runs.iter().map(|run| run.instance.as_str()).collect();
-        let node: Vec<&str> = runs.iter().map(|run| run.node.as_str()).collect();
-        let host: Vec<&str> = runs.iter().map(|run| run.host.as_str()).collect();
-        let started_at: Vec<DbTime> = runs.iter().map(|run| run.started_at).collect();
+        let which = Identities::of(runs.iter());
         let (mut now, mut answers) = (DbTime::EPOCH, vec![Finished::NotNow; runs.len()]);
-        each_row(
-            client,
-            &self.texts.undo,
-            &[
-                (&id, Type::INT8_ARRAY),
-                (&key, Type::TEXT_ARRAY),
-                (&instance, Type::TEXT_ARRAY),
-                (&node, Type::TEXT_ARRAY),
-                (&host, Type::TEXT_ARRAY),
-                (&started_at, Type::TIMESTAMPTZ_ARRAY),
-            ],
-            |row| {
-                now = row.try_get(0)?;
-                if let Some(answer) = slot(&mut answers, row.try_get(1)?)
-                    && row.try_get(2)?
-                {
-                    *answer = Finished::Recorded { row: row.try_get(3)? };
-                }
-                Ok(())
-            },
-        )
+        each_row(client, &self.texts.undo, &which.params(), |row| {
+            now = row.try_get(0)?;
+            if let Some(answer) = slot(&mut answers, row.try_get(1)?)
+                && row.try_get(2)?
+            {
+                *answer = Finished::Recorded { row: row.try_get(3)? };
+            }
+            Ok(())
+        })
         .await?;
         Ok((now, answers))
     }
 
     /// Confirms lives. One answer per run.
     pub async fn refresh(&self, client: &Client, lives: &[Refresh]) -> Result<(DbTime, Vec<Refreshed>), Error> {
-        let id: Vec<i64> = lives.iter().map(|life| life.run.id.0).collect();
-        let key: Vec<&str> = lives.iter().map(|life| life.run.key.as_str()).collect();
-        let instance: Vec<&str> = lives.iter().map(|life| life.run.instance.as_str()).collect();
-        let node: Vec<&str> = lives.iter().map(|life| life.run.node.as_str()).collect();
-        let host: Vec<&str> = lives.iter().map(|life| life.run.host.as_str()).collect();
-        let started_at: Vec<DbTime> = lives.iter().map(|life| life.run.started_at).collect();
+        let which = Identities::of(lives.iter().map(|life| &life.run));
         let pid: Vec<Option<i32>> = lives.iter().map(|life| life.pid).collect();
         let pid_start: Vec<Option<i64>> = lives.iter().map(|life| life.pid_start).collect();
         let (mut now, mut answers) = (DbTime::EPOCH, vec![Refreshed::NotNow; lives.len()]);
-        each_row(
-            client,
-            &self.texts.refresh,
-            &[
-                (&id, Type::INT8_ARRAY),
-                (&key, Type::TEXT_ARRAY),
-                (&instance, Type::TEXT_ARRAY),
-                (&node, Type::TEXT_ARRAY),
-                (&host, Type::TEXT_ARRAY),
-                (&started_at, Type::TIMESTAMPTZ_ARRAY),
-                (&pid, Type::INT4_ARRAY),
-                (&pid_start, Type::INT8_ARRAY),
-            ],
-            |row| {
-                now = row.try_get(0)?;
-                let word: &str = row.try_get(2)?;
-                if let Some(answer) = slot(&mut answers, row.try_get(1)?) {
-                    *answer = match word {
-                        "confirmed" => Refreshed::Confirmed,
-                        "closed" => Refreshed::Closed,
-                        "gone" => Refreshed::Gone,
-                        _ => Refreshed::NotNow,
-                    };
-                }
-                Ok(())
-            },
-        )
+        let mut params = which.params().to_vec();
+        params.extend([(&pid as &(dyn ToSql + Sync), Type::INT4_ARRAY), (&pid_start, Type::INT8_ARRAY)]);
+        each_row(client, &self.texts.refresh, &params, |row| {
+            now = row.try_get(0)?;
+            let word: &str = row.try_get(2)?;
+            if let Some(answer) = slot(&mut answers, row.try_get(1)?) {
+                *answer = match word {
+                    "confirmed" => Refreshed::Confirmed,
+                    "closed" => Refreshed::Closed,
+                    "gone" => Refreshed::Gone,
+                    _ => Refreshed::NotNow,
+                };
+            }
+            Ok(())
+        })
         .await?;
         Ok((now, answers))
     }
