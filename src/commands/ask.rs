@@ -95,7 +95,7 @@ impl<'a> Desk<'a> {
         let environment = ChildEnvironment::new(process.environment.clone(), [], &identity.node, &identity.instance)
             .map_err(|bad| bad.to_string())?;
         let spawner = Spawner::new().map_err(|error| format!("spawning: {error}"))?;
-        let clock = Clock::start();
+        let clock = Clock;
         Ok(Self {
             config,
             identity,

@@ -9,8 +9,8 @@ use super::rules::{
     LEVELS, command, database_url, every, group, listen, log_file, node, offset, program, row_key, takeover, workers,
 };
 use super::schema::{
-    Config, Database, Facility, Job, Limits, Log, LogTarget, Migrate, Override, Query, Rounds, Schedule, Stale,
-    StaleAction, Tenants,
+    Cluster, Config, Database, Facility, Job, LEASE_MARGIN, Limits, Log, LogTarget, Migrate, Override, Query, Rounds,
+    Schedule, Stale, StaleAction, Tenants,
 };
 use super::values::{
     Fault, Read, absolute_path, array, bad_glob, boolean, duration, fault, full_text, glob, integer, span, span_or,
@@ -83,6 +83,7 @@ impl Reader<'_> {
         let stale = self.stale();
         let limits = self.limits();
         let cluster = self.required("cluster.takeover_after", takeover);
+        self.lease_holds(cluster, job.as_ref());
         let tenants = self.tenants();
         let overrides = self.overrides();
         let database = self.database();
@@ -104,6 +105,22 @@ impl Reader<'_> {
             database: database?,
             log: log?,
         })
+    }
+
+    /// Its own supervisor must have ended a run before others may take it.
+    fn lease_holds(&mut self, cluster: Option<Cluster>, job: Option<&Job>) {
+        let key = "cluster.takeover_after";
+        let (Some(Cluster { takeover_after: Some(lease) }), Some(job)) = (cluster, job) else { return };
+        let least = job.kill_after + LEASE_MARGIN;
+        if lease <= least
+            && let Some(setting) = self.settings.values.get(key)
+        {
+            let what = format!(
+                "must be longer than job.kill_after + 20s, which is {}: a run that cannot be confirmed has to end before others take it",
+                humantime::format_duration(least)
+            );
+            self.mistakes.push(Mistake::about(setting.source.clone(), key, what));
+        }
     }
 
     fn job(&mut self) -> Option<Job> {

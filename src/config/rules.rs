@@ -57,7 +57,7 @@ pub(super) fn offset(item: &Item) -> Read<Offset> {
 pub(super) fn takeover(item: &Item) -> Read<Cluster> {
     match &item.value {
         Value::String(text) if text == "never" => Ok(Cluster { takeover_after: None }),
-        _ => fault(item, "taking over another node's runs is not in this version; only \"never\" is accepted"),
+        _ => span(item).map(|lease| Cluster { takeover_after: Some(lease) }),
     }
 }
 

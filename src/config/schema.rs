@@ -131,7 +131,7 @@ pub struct Limits {
 /// What nodes do for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cluster {
-    /// The lease after which another node takes a run over; none is `never`, the only value of this version.
+    /// The lease after which another node takes a run over; none is `never`. Longer than `kill_after` + 20 s.
     pub takeover_after: Option<Duration>,
 }
 
@@ -194,6 +194,9 @@ pub struct TenantSettings {
     /// False if an override disables this tenant. Whether this node starts anything at all is [`Config::enabled`].
     pub enabled: bool,
 }
+
+/// A run must end `kill_after` and this before its lease does, with time left to confirm it more than once.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(20);
 
 impl Config {
     /// What holds for a tenant whose source gave it `group`.

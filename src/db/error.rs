@@ -130,7 +130,7 @@ impl Failure {
             Self::Busy(why) => (TroubleKind::Refused, why.clone()),
             Self::ReadOnly => (TroubleKind::Refused, format!("nothing can be written{READ_ONLY_HINT}")),
         };
-        Trouble { kind, text: format!("database {url}: {why}") }
+        Trouble { kind, text: format!("database {url}: {why}"), whole_server: false }
     }
 }
 
@@ -140,7 +140,11 @@ fn broken(wrote: bool) -> TroubleKind {
 
 /// What the scheduler hears when there is no session.
 pub(crate) fn unreachable(url: &DatabaseUrl, error: &ConnectError) -> Trouble {
-    Trouble { kind: TroubleKind::Unreachable, text: format!("database {url}: cannot connect: {error}") }
+    Trouble {
+        kind: TroubleKind::Unreachable,
+        text: format!("database {url}: cannot connect: {error}"),
+        whole_server: false,
+    }
 }
 
 /// What to do about a server that cannot be written.

@@ -111,6 +111,7 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
         finished: Vec::new(),
         undone: named(undone, &mut now),
         released: named(released, &mut now),
+        repaired: Vec::new(),
         refreshed: named(refreshed, &mut now),
         reset: named(reset, &mut now),
         claimed: named(claimed, &mut now),

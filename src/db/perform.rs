@@ -116,7 +116,7 @@ async fn act(
     let answer = match ask {
         Ask::Exchange(said) => {
             let reply = speak(desk, client, tables, said, &sending).await?;
-            Answer::Exchanged { database, result: Ok(reply) }
+            Answer::Exchanged { database, number: said.number, result: Ok(reply) }
         }
         Ask::View(keys) => {
             let result = match meet(desk, client, tables).await? {

@@ -32,6 +32,8 @@ pub enum Answer {
     Exchanged {
         /// The database.
         database: DatabaseId,
+        /// The exchange's number.
+        number: u64,
         /// What it answered.
         result: Result<Reply, Trouble>,
     },
@@ -117,7 +119,7 @@ impl Ask {
     /// What is answered where nothing could be done.
     pub fn failed(&self, database: DatabaseId, trouble: Trouble) -> Option<Answer> {
         Some(match self {
-            Self::Exchange(_) => Answer::Exchanged { database, result: Err(trouble) },
+            Self::Exchange(said) => Answer::Exchanged { database, number: said.number, result: Err(trouble) },
             Self::View(_) => Answer::Viewed { database, result: Err(trouble) },
             Self::Request(_) => Answer::Requested { database, result: Err(trouble) },
             Self::Plan | Self::Migrate => Answer::Migrated { database, result: Err(trouble) },
@@ -133,6 +135,7 @@ pub(crate) fn writes(exchange: &Exchange) -> bool {
     !(exchange.finish.is_empty()
         && exchange.undo.is_empty()
         && exchange.release.is_empty()
+        && exchange.repair.is_empty()
         && exchange.refresh.is_empty()
         && exchange.reset.is_empty()
         && exchange.claim.is_none())

@@ -1,8 +1,9 @@
 //! One exchange with one database: what the scheduler has to say (ends, releases, lives, resets, a
 //! claim, a look) and what the database answered. One exchange is one transaction, in the order finish, undo,
-//! release, refresh, reset, claim, poll; every part covers many tenants in one statement and never waits for a row.
+//! release, repair, refresh, reset, claim, poll; every part covers many tenants in one statement and never waits for a row.
 
-use super::{Becomes, DbTime, OpenRun, Outcome, RunId, RunIdentity, StatusRow};
+use super::{Becomes, DbTime, OpenRun, Outcome, RunId, RunIdentity, StatusRow, Tenant};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,12 +25,16 @@ pub struct Identity {
 /// What is said in one exchange.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Exchange {
+    /// Told back with the answer, so that one that comes late or twice is known for what it is.
+    pub number: u64,
     /// Runs that ended (or are lost).
     pub finish: Vec<Finish>,
     /// Claims whose child could not be started for want of resources: the run is deleted, the row needed.
     pub undo: Vec<RunIdentity>,
     /// Stale claims of others that the operator's `stale.action = "release"` frees.
     pub release: Vec<Release>,
+    /// Living runs of ours of which the rows know nothing (a failover, a restored backup, a hand).
+    pub repair: Vec<Repair>,
     /// Runs whose life is confirmed.
     pub refresh: Vec<Refresh>,
     /// Done rows whose slot has come.
@@ -46,6 +51,7 @@ impl Exchange {
         self.finish.is_empty()
             && self.undo.is_empty()
             && self.release.is_empty()
+            && self.repair.is_empty()
             && self.refresh.is_empty()
             && self.reset.is_empty()
             && self.claim.is_none()
@@ -59,7 +65,7 @@ impl Exchange {
 }
 
 /// A run that ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finish {
     /// Which run.
     pub run: RunIdentity,
@@ -83,6 +89,17 @@ pub struct Finish {
     pub pid_start: Option<i64>,
     /// Monotonic time since the end was seen.
     pub ended_ago: Duration,
+}
+
+/// An end that the database has not taken yet, as it is kept for whoever looks next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unrecorded {
+    /// Whose, with what its sources said of it: that leads to its database.
+    pub tenant: Tenant,
+    /// What the database is to be told; `ended_ago` counts for nothing here.
+    pub finish: Finish,
+    /// When the run ended, by its database's clock carried forward: true in another process and after a reboot too.
+    pub ended_at: DbTime,
 }
 
 /// What became of a [`Finish`].
@@ -111,6 +128,39 @@ pub struct Release {
     pub run: Option<RunIdentity>,
     /// The run's `alive_at` must be older than this too.
     pub silent_for: Duration,
+}
+
+/// A run of ours that lives and whose row is not `running`, or that the database does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// Which run.
+    pub run: RunIdentity,
+    /// Its tenant's group, for a run that must be inserted anew.
+    pub group: Option<String>,
+    /// Its main process, for the same.
+    pub pid: Option<i32>,
+    /// That process's start time, clock ticks since boot.
+    pub pid_start: Option<i64>,
+    /// Its lease, for the same.
+    pub lease: Option<Duration>,
+}
+
+/// What became of a [`Repair`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repaired {
+    /// The row is `running` and this run is open: ours, or a new one in its place where ours was gone.
+    Running {
+        /// Its id.
+        id: RunId,
+        /// Its `started_at`.
+        started_at: DbTime,
+    },
+    /// Ours is closed: somebody released it or took it over.
+    Closed,
+    /// Another run of the tenant is open.
+    Another,
+    /// Locked by somebody, or no row to set: say it again.
+    NotNow,
 }
 
 /// A run whose life is confirmed.
@@ -212,6 +262,8 @@ pub struct Reply {
     pub undone: Vec<Finished>,
     /// Keys that were released.
     pub released: Vec<String>,
+    /// One answer per [`Repair`].
+    pub repaired: Vec<Repaired>,
     /// One answer per [`Refresh`].
     pub refreshed: Vec<Refreshed>,
     /// Keys that were reset.
@@ -229,6 +281,8 @@ pub struct Trouble {
     pub kind: TroubleKind,
     /// What failed, on which database, why, and what to do; without a password.
     pub text: String,
+    /// The whole server does not answer (connection refused or lost, starting up, shutting down), not this database alone.
+    pub whole_server: bool,
 }
 
 /// What follows from a failed exchange.

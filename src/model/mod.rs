@@ -10,7 +10,7 @@ mod time;
 
 pub use exchange::{
     Claim, Claimed, DatabaseId, Exchange, Finish, Finished, Identity, Offer, Poll, Polled, Refresh, Refreshed, Release,
-    Reply, Reset, Trouble, TroubleKind,
+    Repair, Repaired, Reply, Reset, Trouble, TroubleKind, Unrecorded,
 };
 pub use outcome::{Becomes, Outcome};
 pub use row::{OpenRun, RowValue, RunId, RunIdentity, StatusRow};

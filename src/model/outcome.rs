@@ -1,9 +1,11 @@
 //! How a run ended, and what its row becomes.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How a run ended; the column `outcome`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Exit 0.
     Ok,
@@ -52,7 +54,8 @@ impl fmt::Display for Outcome {
 }
 
 /// What a finished run makes of its row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Becomes {
     /// The row is `done`, `updated_at` the end of the run.
     Done,

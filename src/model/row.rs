@@ -1,6 +1,7 @@
 //! Rows as a poll reads them: the status of a tenant, and a run that is open.
 
 use super::DbTime;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub struct StatusRow {
 }
 
 /// The id of a run within its database; grows, and so serves jobs as a fencing token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunId(pub i64);
 
 impl fmt::Display for RunId {
@@ -68,7 +69,7 @@ impl fmt::Display for RunId {
 
 /// What makes a run this run: ids come again after a failover or a restored backup, so every statement
 /// that closes or confirms a run compares all of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunIdentity {
     /// Its id.
     pub id: RunId,

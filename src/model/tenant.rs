@@ -1,11 +1,13 @@
 //! Tenants and their names. A name is checked once, here; whoever holds a [`TenantName`] may put it
 //! into a path, an argument or a statement.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
 /// A tenant's name, proved harmless: 1–240 characters of `A-Z a-z 0-9 . _ -`, not starting with `-` or `.`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TenantName(Arc<str>);
 
 /// Why a name was refused. Its text shows the name escaped and shortened, so that it is safe in a log.
@@ -66,6 +68,19 @@ impl TenantName {
     }
 }
 
+impl TryFrom<String> for TenantName {
+    type Error = BadName;
+    fn try_from(name: String) -> Result<Self, BadName> {
+        Self::parse(&name)
+    }
+}
+
+impl From<TenantName> for String {
+    fn from(name: TenantName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
 impl fmt::Display for TenantName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -79,7 +94,8 @@ impl fmt::Debug for TenantName {
 }
 
 /// A tenant as its sources describe it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Tenant {
     /// Its name.
     pub name: TenantName,
@@ -87,6 +103,21 @@ pub struct Tenant {
     pub database: Option<String>,
     /// The group that `limits.group` counts by; checked by [`Tenant::new`].
     pub group: Option<String>,
+}
+
+/// A tenant as a file has it.
+#[derive(Deserialize)]
+struct Unchecked {
+    name: TenantName,
+    database: Option<String>,
+    group: Option<String>,
+}
+
+impl TryFrom<Unchecked> for Tenant {
+    type Error = BadField;
+    fn try_from(Unchecked { name, database, group }: Unchecked) -> Result<Self, BadField> {
+        Self::new(name, database, group)
+    }
 }
 
 /// Why a tenant's `database` or `group` was refused.

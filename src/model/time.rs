@@ -1,13 +1,14 @@
-//! Two clocks, both data. A [`Moment`] is this process's monotonic clock and serves for waits and
+//! Two clocks, both data. A [`Moment`] is this host's monotonic clock and serves for waits and
 //! deadlines; a [`DbTime`] is a database's `now()` and serves for slots and ages. They never mix: the
 //! host's wall clock appears in log lines only.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// Microseconds of the monotonic clock since the process began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+/// Microseconds since the host booted, times of suspension included: the same for every process of one boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Moment(pub u64);
 
 impl Moment {
@@ -25,7 +26,7 @@ impl Add<Duration> for Moment {
 }
 
 /// Microseconds since the Unix epoch by a database server's clock.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct DbTime(pub i64);
 
 impl DbTime {
@@ -35,6 +36,13 @@ impl DbTime {
     /// The age of `earlier` at this time, clamped at zero.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Self;
+    fn sub(self, wait: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(wait)))
     }
 }
 

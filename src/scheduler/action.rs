@@ -58,6 +58,22 @@ pub enum Action {
     Examine(Unknown),
     /// The run is over: write the end line, let go of lock and slot.
     Close(Closing),
+    /// A run of ours has another number: its own was gone from the database, and a new one stands in its place.
+    Renumber {
+        /// Whose.
+        tenant: TenantName,
+        /// Its number from now on.
+        run: RunId,
+        /// Its claim's time from now on.
+        started_at: DbTime,
+    },
+    /// Every end of this file is recorded: remove it.
+    Forget {
+        /// The number that [`super::Event::EndsFound`] told.
+        file: u64,
+    },
+    /// All is at rest: put the new program in this one's place; answer UpgradeFailed if it would not start.
+    Upgrade,
     /// Nothing is left to do.
     Exit {
         /// What the process ends with.
@@ -98,6 +114,8 @@ pub enum ExitReason {
     Done,
     /// Ends could not be recorded, so many.
     Unrecorded(usize),
+    /// Another machine bears this node's name.
+    Rival,
     /// `--once`: not one database answered.
     NoDatabase,
     /// `run TENANT…`: some tenant could not be run at all.

@@ -1,8 +1,9 @@
 //! What has gathered for a database becomes one exchange: ends, lives, resets, a claim, a look.
 
 use super::action::Action;
+use super::carried::Hold;
 use super::databases::{Health, InFlight, Polls};
-use super::rules::{Mode, REFRESH_EVERY};
+use super::rules::Mode;
 use super::run::RecordAs;
 use super::slots;
 use super::state::Scheduler;
@@ -27,7 +28,7 @@ impl Scheduler {
         let now = self.now;
         let writes = self.rules.mode != Mode::DryRun;
         let database = self.databases.get_mut(id.0 as usize)?;
-        if database.in_flight.is_some() || database.awaiting_locks {
+        if database.in_flight.is_some() || database.awaiting_locks || self.hold != Hold::No {
             return None;
         }
         if let Health::Down { retry_at, .. } = database.health
@@ -35,10 +36,12 @@ impl Scheduler {
         {
             return None;
         }
-        let mut flight = InFlight::default();
+        let mut flight = InFlight { sent: now, ..InFlight::default() };
         let mut exchange = Exchange::default();
         if writes {
             self.compose_ends(id, &mut exchange, &mut flight);
+            flight.found = self.compose_found(id, &mut exchange.finish, &mut exchange.poll);
+            flight.repair = self.compose_repairs(id, &mut exchange);
             self.compose_refresh(id, &mut exchange, &mut flight);
             self.compose_resets(id, &mut exchange, &mut flight);
             self.compose_claim(id, &mut exchange, &mut flight);
@@ -62,10 +65,15 @@ impl Scheduler {
             let keys: Arc<[String]> = std::mem::take(&mut database.look_at).into_iter().collect();
             exchange.poll = Some(Poll { keys: Arc::clone(&keys) });
             flight.polls = Polls::Some(keys);
+        } else if let Some(poll) = &exchange.poll {
+            flight.polls = Polls::Some(Arc::clone(&poll.keys));
         }
         if exchange.is_empty() {
             return None;
         }
+        database.number += 1;
+        flight.number = database.number;
+        exchange.number = database.number;
         database.in_flight = Some(flight);
         Some(exchange)
     }
@@ -101,10 +109,13 @@ impl Scheduler {
         if self.refresh_due(id).is_none_or(|at| at > now) {
             return;
         }
-        let soon = now + REFRESH_EVERY / 6;
         let runs: Vec<_> =
             self.database(id).map(|database| database.runs.iter().copied().collect()).unwrap_or_default();
         for tenant in runs {
+            let Some(lease) = self.tenants.get(tenant).and_then(|tenant| tenant.run()).map(|run| run.lease) else {
+                continue;
+            };
+            let soon = now + self.refresh_every(lease) / 6;
             let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) else { continue };
             if run.refresh_at().is_none_or(|at| at > soon) {
                 continue;
@@ -146,8 +157,9 @@ impl Scheduler {
             cluster_limit: if named || !self.rules.shared { 0 } else { self.rules.cluster_limit },
             group_limit: if named || !self.rules.shared { 0 } else { self.rules.group_limit },
             foreign_in_group: if self.rules.group_limit > 0 { self.foreign_in_group(id) } else { Vec::new() },
-            lease: None,
+            lease: self.rules.lease,
         });
+        flight.lease = self.rules.lease;
         flight.claim = pending;
     }
 

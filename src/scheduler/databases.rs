@@ -1,7 +1,9 @@
 //! What is to be said to each database, and how it fares: poll due, exchange in flight, down and backing off.
 
 use super::backoff::Backoff;
+use super::found::Found;
 use super::notice::Notice;
+use super::rules::REFRESH_EVERY;
 use super::state::{Scheduler, Timer};
 use super::tenant::TenantId;
 use crate::model::{DatabaseId, DbTime, Moment, Release, Trouble, TroubleKind};
@@ -19,6 +21,10 @@ pub(super) struct Database {
     pub keys: Arc<[String]>,
     /// Its `now()`, and when it told it.
     pub clock: Option<(DbTime, Moment)>,
+    /// When it was asked for what it told then.
+    pub asked: Moment,
+    /// What it told the first time.
+    pub first_told: Option<DbTime>,
     pub health: Health,
     /// Since when it is down, as people were told.
     told_down: Option<Moment>,
@@ -27,6 +33,8 @@ pub(super) struct Database {
     backoff: Backoff,
     /// An exchange is under way.
     pub in_flight: Option<InFlight>,
+    /// The number of the last exchange.
+    pub number: u64,
     /// Its next claim's locks are being taken.
     pub awaiting_locks: bool,
     /// When it is looked at next; none before it has tenants.
@@ -40,6 +48,10 @@ pub(super) struct Database {
     pub runs: BTreeSet<TenantId>,
     /// Runs of ours that ended and are not recorded.
     pub to_record: Vec<TenantId>,
+    /// Other ends to record.
+    pub found: Vec<Found>,
+    /// Runs of ours whose rows disagree.
+    pub repairs: BTreeSet<TenantId>,
     pub resets: Vec<TenantId>,
     pub releases: Vec<Release>,
     pub claim: Pending,
@@ -68,7 +80,14 @@ pub(super) enum Health {
 /// What the exchange under way says.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
+    pub number: u64,
+    /// When it was sent, or a little earlier.
+    pub sent: Moment,
+    /// The lease that its claims carry.
+    pub lease: Option<Duration>,
     pub finish: Vec<TenantId>,
+    pub found: Vec<Found>,
+    pub repair: Vec<TenantId>,
     pub undo: Vec<TenantId>,
     pub refresh: Vec<TenantId>,
     pub resets: Vec<TenantId>,
@@ -90,9 +109,22 @@ pub(super) enum Polls {
 impl InFlight {
     /// It says more than a look.
     pub fn writes(&self) -> bool {
-        let Self { finish, undo, refresh, resets, releases, claim, polls: _ } = self;
-        let empty = [finish, undo, refresh, resets, &claim.offers].iter().all(|tenants| tenants.is_empty());
-        !empty || !releases.is_empty()
+        let Self {
+            number: _,
+            sent: _,
+            lease: _,
+            finish,
+            found,
+            repair,
+            undo,
+            refresh,
+            resets,
+            releases,
+            claim,
+            polls: _,
+        } = self;
+        let empty = [finish, repair, undo, refresh, resets, &claim.offers].iter().all(|tenants| tenants.is_empty());
+        !empty || !found.is_empty() || !releases.is_empty()
     }
 }
 
@@ -187,7 +219,8 @@ impl Scheduler {
             return None;
         }
         let look = database.look_later.values().min().copied();
-        let next = [database.poll_due, look, self.refresh_due(id), self.record_due(id)].into_iter().flatten().min()?;
+        let next = [database.poll_due, look, self.refresh_due(id), self.record_due(id), self.found_due(id)];
+        let next = next.into_iter().flatten().min()?;
         match database.health {
             Health::Down { retry_at, .. } => Some(next.max(retry_at)),
             Health::Unknown | Health::Up => Some(next),
@@ -202,6 +235,8 @@ impl Scheduler {
         let database = self.databases_mut(id);
         if let Some(now) = now {
             database.clock = Some((now, moment));
+            database.asked = flight.sent;
+            database.first_told.get_or_insert(now);
         }
         database.refuses &= !flight.writes();
         let told = if database.refuses { None } else { database.told_down.take() };
@@ -232,7 +267,8 @@ impl Scheduler {
             // Only ends are waited for, and not for long.
             _ if self.record_by.is_some() => (Duration::from_millis(500), LEAVING_RETRY),
             TroubleKind::Unreachable | TroubleKind::Interrupted | TroubleKind::Refused => {
-                (Duration::from_millis(500), Duration::from_secs(30))
+                let longest = self.database(id).map_or(REFRESH_EVERY, |database| self.longest_delay(database));
+                (Duration::from_millis(500), longest)
             }
             TroubleKind::Unfit => (self.rules.poll, self.rules.poll.max(Duration::from_secs(60))),
         };
@@ -251,7 +287,8 @@ impl Scheduler {
         }
         self.rng = rng;
         if tell {
-            self.notices.push(Notice::DatabaseDown { database: id, text: trouble.text.clone() });
+            let (text, whole_server) = (trouble.text.clone(), trouble.whole_server);
+            self.notices.push(Notice::DatabaseDown { database: id, text, whole_server });
         }
         if !matches!(before, Health::Down { .. }) {
             self.touch_all_of(id);

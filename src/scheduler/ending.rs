@@ -4,7 +4,6 @@
 use super::action::{Action, Closing, Force};
 use super::event::{End, Exit};
 use super::notice::Notice;
-use super::rules::REFRESH_EVERY;
 use super::run::{Ending, FIRST_LOOK, LONGEST_LOOK, Leftover, Phase, RecordAs, Run, Why};
 use super::state::Scheduler;
 use super::tenant::{Row, Stage, TenantId};
@@ -104,9 +103,13 @@ impl Scheduler {
         }
         self.actions.push(Action::Close(closing));
         self.free_slot(id);
+        let down = !self.is_up(database);
         let database = self.databases_mut(database);
         database.runs.remove(&id);
         database.to_record.push(id);
+        if down {
+            self.keep_end(id);
+        }
         self.touch(id);
     }
 
@@ -133,6 +136,7 @@ impl Scheduler {
             None => return,
         };
         let database = run.database;
+        self.unrecorded_version += u64::from(run.kept);
         tenant.stage = Stage::Idle;
         tenant.other = None;
         tenant.row = match (tenant.row.take(), row) {
@@ -192,6 +196,7 @@ impl Scheduler {
 
     /// What the passing of time asks of a run.
     pub(super) fn tick_run(&mut self, id: TenantId) {
+        self.fence(id);
         let (now, kill_after) = (self.now, self.rules.kill_after);
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         let name = tenant.name().clone();
@@ -222,9 +227,11 @@ impl Scheduler {
     /// After a refresh was confirmed, or could not be said.
     pub(super) fn refreshed(&mut self, id: TenantId, next_in: Option<Duration>) {
         let now = self.now;
+        let lease = self.tenants.get(id).and_then(|tenant| tenant.run()).and_then(|run| run.lease);
+        let every = self.refresh_every(lease);
         let Some(run) = self.tenants.get_mut(id).and_then(|tenant| tenant.run_mut()) else { return };
         run.refreshing = false;
-        run.refresh_due = now + next_in.unwrap_or(REFRESH_EVERY);
+        run.refresh_due = now + next_in.unwrap_or(every);
         self.touch(id);
     }
 

@@ -1,7 +1,9 @@
 //! What can happen, as the core hears it. Past participles: every event is a fact, late and doubled ones included.
 
 use super::Rules;
-use crate::model::{DatabaseId, OpenRun, Reply, RunId, Tenant, TenantName, Trouble};
+use super::carried::CarriedRun;
+use crate::model::{DatabaseId, DbTime, Finish, OpenRun, Reply, RunId, Tenant, TenantName, Trouble};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A fact from the world.
@@ -33,6 +35,8 @@ pub enum Event {
     Exchanged {
         /// With which database.
         database: DatabaseId,
+        /// The number of the exchange.
+        number: u64,
         /// The answer, or why there is none.
         result: Result<Reply, Trouble>,
     },
@@ -90,6 +94,24 @@ pub enum Event {
     DrainAsked,
     /// A new configuration is in force.
     Reloaded(Box<Rules>),
+    /// Ends that a supervisor which is dead could not record. The same file may be found again and again.
+    EndsFound {
+        /// Which of its files; told back by [`super::Action::Forget`].
+        file: u64,
+        /// What stands in it.
+        ends: Vec<FoundEnd>,
+    },
+    /// A run of the program that this one replaced (SIGUSR2); before the first listing.
+    Carried {
+        /// Its tenant, by the new configuration.
+        listed: Box<Listed>,
+        /// The run.
+        run: Box<CarriedRun>,
+    },
+    /// USR2: come to rest, answer by [`super::Action::Upgrade`].
+    UpgradeAsked,
+    /// The new program would not start: this one goes on.
+    UpgradeFailed,
 }
 
 /// A tenant with what the configuration says of it.
@@ -129,7 +151,7 @@ pub enum NotStarted {
 }
 
 /// How a main process ended, and what it cost.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct End {
     /// Its status.
     pub exit: Exit,
@@ -140,7 +162,7 @@ pub struct End {
 }
 
 /// An exit status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// It exited.
     Code(i32),
@@ -168,6 +190,19 @@ pub enum Verdict {
     Undecided,
 }
 
+/// An end from a dead supervisor's file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundEnd {
+    /// Where its row is.
+    pub database: DatabaseId,
+    /// Whose.
+    pub tenant: TenantName,
+    /// What the database is to be told; `ended_ago` is reckoned when it is told.
+    pub finish: Finish,
+    /// When the run ended, by the database's clock.
+    pub ended_at: DbTime,
+}
+
 /// An open run to examine, with the tenant it belongs to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unknown {
@@ -175,4 +210,6 @@ pub struct Unknown {
     pub tenant: TenantName,
     /// The run as the database has it.
     pub run: OpenRun,
+    /// If it lives under a dead supervisor it becomes ours to watch.
+    pub may_adopt: bool,
 }

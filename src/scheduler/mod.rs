@@ -4,17 +4,22 @@
 
 mod action;
 mod backoff;
+mod carried;
 mod composing;
 mod databases;
 mod ending;
 mod event;
+mod found;
 mod invariants;
+mod lease;
 mod limits;
 mod listing;
 mod notice;
 mod queue;
 mod recovery;
+mod repairs;
 mod replies;
+mod rival;
 mod rounds;
 mod rules;
 mod run;
@@ -29,7 +34,9 @@ mod tests;
 mod why;
 
 pub use action::{Action, Closing, ExitReason, Force};
-pub use event::{End, Event, Exit, Listed, NotStarted, Unknown, Verdict};
+pub use carried::CarriedRun;
+pub use event::{End, Event, Exit, FoundEnd, Listed, NotStarted, Unknown, Verdict};
+pub use found::AllEnds;
 pub use notice::Notice;
 pub use rules::{Mode, Rounds, Rules, StaleAction};
 pub use slots::{newest, next_after, offset_of};

@@ -87,12 +87,54 @@ pub enum Notice {
         /// Which run.
         run: RunId,
     },
-    /// The database has lost a run of ours that lives (a failover, a restored backup, a hand).
-    RunGone {
+    /// The row of a living child of ours is `running` again: a failover, a restored backup or a hand had set it back.
+    Repaired {
+        /// Whose.
+        tenant: TenantName,
+        /// Its run now.
+        run: RunId,
+        /// Its run before: another where the database had lost it.
+        before: RunId,
+    },
+    /// Another run of a tenant whose child lives here is open: ours is ended.
+    AnotherRunOpen {
+        /// Whose.
+        tenant: TenantName,
+        /// Ours.
+        run: RunId,
+        /// The other.
+        other: RunId,
+        /// Of which node.
+        node: String,
+    },
+    /// The lease of another node's run is over: closed as lost, its row needed.
+    TakenOver {
         /// Whose.
         tenant: TenantName,
         /// Which run.
         run: RunId,
+        /// Of which node.
+        node: String,
+    },
+    /// An end that a dead supervisor could not record is recorded.
+    EndRecovered {
+        /// Whose.
+        tenant: TenantName,
+        /// Which run.
+        run: RunId,
+        /// How it had ended.
+        outcome: Outcome,
+    },
+    /// Another machine bears this node's name.
+    Rival {
+        /// The name.
+        node: String,
+        /// `<boot id>/<pid namespace>` of the other.
+        host: String,
+        /// A run that it confirms.
+        run: RunId,
+        /// We came later, and leave.
+        leaves: bool,
     },
     /// Running too long.
     Stale {
@@ -127,6 +169,8 @@ pub enum Notice {
         database: DatabaseId,
         /// Why.
         text: String,
+        /// The whole server is, not this database alone.
+        whole_server: bool,
     },
     /// It answers again.
     DatabaseUp {

@@ -8,17 +8,35 @@ use super::rules::{Mode, REBOOT_SILENCE};
 use super::run::{Phase, Run};
 use super::state::Scheduler;
 use super::tenant::{Stage, TenantId};
-use crate::model::{DatabaseId, Moment, OpenRun, RowValue, RunId, TenantName};
+use crate::model::{DatabaseId, OpenRun, RowValue, RunId, TenantName};
 use std::collections::HashSet;
+use std::time::Duration;
 
 impl Scheduler {
     /// `runs` are the open runs of the rows in `seen`, and all of this instance and node.
-    pub(super) fn reconcile(&mut self, id: DatabaseId, runs: Vec<OpenRun>, seen: &HashSet<TenantId>) {
+    /// `odd` are those of ours that live and whose row is not `running`.
+    pub(super) fn reconcile(
+        &mut self,
+        id: DatabaseId,
+        runs: Vec<OpenRun>,
+        seen: &HashSet<TenantId>,
+        odd: &HashSet<TenantId>,
+    ) {
         let mut with_run = HashSet::with_capacity(runs.len());
+        let mut open = HashSet::new();
         for run in runs {
             let Some(tenant) = self.tenants.by_key(id, &run.identity.key) else { continue };
+            let own = self.tenants.get(tenant).and_then(|state| state.run());
+            if own.is_some_and(|own| own.identity == run.identity) {
+                open.insert(tenant);
+                continue;
+            }
             with_run.insert(tenant);
-            self.open_run_seen(id, tenant, run);
+            if own.is_some_and(|own| own.lives()) {
+                self.other_run_seen(id, tenant, run);
+            } else {
+                self.open_run_seen(id, tenant, run);
+            }
         }
         for tenant in seen {
             if !with_run.contains(tenant)
@@ -27,6 +45,7 @@ impl Scheduler {
                 state.other = None;
             }
         }
+        self.compare_rows(id, &open, odd);
     }
 
     fn open_run_seen(&mut self, id: DatabaseId, tenant: TenantId, run: OpenRun) {
@@ -38,7 +57,12 @@ impl Scheduler {
         let name = state.name().clone();
         let needed = state.value() == Some(&RowValue::Needed);
         state.other = Some(run.clone());
-        if !state.is_idle() {
+        let idle = state.is_idle();
+        if self.is_found(id, &run.identity) {
+            // Its end is known, and on its way.
+            return;
+        }
+        if !idle {
             // Offered: its claim answers first, the next look examines what is left.
             return;
         }
@@ -52,19 +76,15 @@ impl Scheduler {
             // Nothing is taken on by a supervisor that leaves; its successor looks at once.
         } else if run.identity.host == self.rules.identity.host {
             self.examine(name, run);
-        } else if let Some(silence_ends) = self.silence_ends(id, &run) {
-            if silence_ends <= self.now {
-                self.examine(name, run);
-            } else {
-                // Of this node before a reboot, or of another machine that bears its name: wait until that is certain.
-                self.databases_mut(id).poll_by(silence_ends);
-            }
+        } else if self.is_silent(id, &run) {
+            self.examine(name, run);
         }
     }
 
     pub(super) fn examine(&mut self, tenant: TenantName, run: OpenRun) {
         self.examining += 1;
-        self.actions.push(Action::Examine(Unknown { tenant, run }));
+        let may_adopt = self.rules.mode == Mode::Daemon && self.is_ours(&run);
+        self.actions.push(Action::Examine(Unknown { tenant, run, may_adopt }));
     }
 
     /// Of this instance and node, on whatever host.
@@ -72,14 +92,24 @@ impl Scheduler {
         run.identity.instance == self.rules.identity.instance && run.identity.node == self.rules.identity.node
     }
 
-    fn silence_ends(&self, id: DatabaseId, run: &OpenRun) -> Option<Moment> {
-        self.moment_of(id, run.alive_at + REBOOT_SILENCE)
+    /// A run of this node on another host: of before a reboot, which is certain once it was silent for long, or of another
+    /// machine that bears its name.
+    pub(super) fn is_silent(&mut self, id: DatabaseId, run: &OpenRun) -> bool {
+        self.look_for_rival(id, run);
+        let Some(silence_ends) = self.moment_of(id, run.alive_at + REBOOT_SILENCE) else { return false };
+        if silence_ends > self.now {
+            self.watch_silence(id, silence_ends);
+        }
+        silence_ends <= self.now
     }
 
     pub(super) fn examined(&mut self, name: &TenantName, number: RunId, verdict: Verdict) {
         self.examining = self.examining.saturating_sub(1);
         let Some(tenant) = self.tenants.by_name(name) else { return };
         let ours = self.tenants.get(tenant).and_then(|state| state.other.as_ref()).is_some_and(|run| self.is_ours(run));
+        if self.tenants.get(tenant).and_then(|state| state.run()).is_some_and(Run::lives) {
+            return self.other_run_examined(tenant, number, verdict);
+        }
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         if !state.is_idle() || state.other.as_ref().is_none_or(|run| run.identity.id != number) {
             return;
@@ -110,11 +140,17 @@ impl Scheduler {
         let database = state.listed.database;
         let age = self.database_now(database).map(|now| now.since(open.identity.started_at)).unwrap_or_default();
         let timeout = state.listed.timeout;
+        // Its last refresh was sent by another: at the latest when its database stamped it.
+        let confirmed = self.database(database).map_or(now, |database| {
+            database.asked - database.clock.map_or(Duration::ZERO, |(told, _)| told.since(open.alive_at))
+        });
         let mut run = Run::new(open.identity, database, open.group, now);
         run.phase = Phase::Running;
         run.pid = Some((pid, pid_start));
         run.slot = self.rules.mode.uses_slots();
         run.age_at_began = age;
+        run.lease = open.lease;
+        run.confirmed = confirmed;
         run.timeout_at = timeout.map(|timeout| now + timeout.saturating_sub(age));
         // An adoption begins with a refresh, so that other nodes see that somebody watches.
         run.refresh_due = now;

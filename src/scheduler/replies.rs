@@ -6,10 +6,11 @@ use super::databases::{InFlight, Pending, Polls};
 use super::notice::Notice;
 use super::rules::Mode;
 use super::run::Why;
+use super::starting::Terms;
 use super::state::Scheduler;
 use super::tenant::{Row, Stage, TenantId};
 use crate::model::{
-    Claimed, DatabaseId, Finished, Polled, Refreshed, Reply, RowValue, StatusRow, Trouble, TroubleKind,
+    Claimed, DatabaseId, Finished, Moment, Polled, Refreshed, Reply, RowValue, StatusRow, Trouble, TroubleKind,
 };
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,8 +21,8 @@ const SAY_AGAIN: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Scheduler {
-    pub(super) fn exchanged(&mut self, id: DatabaseId, result: Result<Reply, Trouble>) {
-        let Some(flight) = self.databases_mut(id).in_flight.take() else { return };
+    pub(super) fn exchanged(&mut self, id: DatabaseId, number: u64, result: Result<Reply, Trouble>) {
+        let Some(flight) = self.databases_mut(id).in_flight.take_if(|flight| flight.number == number) else { return };
         match result {
             Ok(reply) => self.answered(id, flight, reply),
             Err(trouble) => self.failed(id, flight, &trouble),
@@ -36,18 +37,26 @@ impl Scheduler {
             let again = self.now + LOOK_AGAIN;
             self.databases_mut(id).poll_by(again);
         }
+        let ends = flight.finish.len();
         for (tenant, answer) in flight.finish.into_iter().zip(&reply.finished) {
             self.finish_answered(id, tenant, *answer);
+        }
+        for (found, answer) in flight.found.into_iter().zip(reply.finished.iter().skip(ends)) {
+            self.found_answered(id, found, *answer);
         }
         for (tenant, answer) in flight.undo.into_iter().zip(&reply.undone) {
             self.finish_answered(id, tenant, *answer);
         }
+        for (tenant, answer) in flight.repair.into_iter().zip(&reply.repaired) {
+            self.repair_answered(id, tenant, *answer);
+        }
         for (tenant, answer) in flight.refresh.into_iter().zip(&reply.refreshed) {
-            self.refresh_answered(tenant, *answer);
+            self.refresh_answered(id, tenant, *answer, flight.sent);
         }
         self.resets_answered(id, flight.resets, &reply.reset);
         self.releases_answered(id, &flight.releases, &reply.released);
-        self.claim_answered(id, flight.claim, reply.claimed);
+        let terms = Terms { lease: flight.lease, sent: flight.sent };
+        self.claim_answered(id, flight.claim, reply.claimed, terms);
         if let Some(polled) = reply.polled {
             self.polled(id, polled, &flight.polls);
         }
@@ -60,7 +69,14 @@ impl Scheduler {
                 run.recording = false;
             }
             self.databases_mut(id).to_record.push(tenant);
+            self.keep_end(tenant);
             self.touch(tenant);
+        }
+        self.databases_mut(id).found.extend(flight.found);
+        for tenant in flight.repair {
+            if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
+                run.repairing = false;
+            }
         }
         for tenant in flight.refresh {
             self.refreshed(tenant, Some(SAY_AGAIN));
@@ -122,16 +138,19 @@ impl Scheduler {
         }
     }
 
-    fn refresh_answered(&mut self, tenant: TenantId, answer: Refreshed) {
+    fn refresh_answered(&mut self, id: DatabaseId, tenant: TenantId, answer: Refreshed, sent: Moment) {
         match answer {
-            Refreshed::Confirmed => self.refreshed(tenant, None),
+            Refreshed::Confirmed => {
+                if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
+                    run.confirmed = sent;
+                }
+                self.refreshed(tenant, None);
+            }
             Refreshed::Gone => {
                 self.refreshed(tenant, None);
-                if let Some(state) = self.tenants.get(tenant)
-                    && let Some(run) = state.run()
-                {
-                    let notice = Notice::RunGone { tenant: state.name().clone(), run: run.identity.id };
-                    self.tell_oddity(tenant, notice);
+                // A look compares, and repairs.
+                if let Some(key) = self.tenants.get(tenant).map(|state| state.listed.key.clone()) {
+                    self.databases_mut(id).look_at.insert(key);
                 }
             }
             Refreshed::NotNow => self.refreshed(tenant, Some(SAY_AGAIN)),
@@ -166,7 +185,7 @@ impl Scheduler {
         }
     }
 
-    fn claim_answered(&mut self, id: DatabaseId, claim: Pending, claimed: Vec<Claimed>) {
+    fn claim_answered(&mut self, id: DatabaseId, claim: Pending, claimed: Vec<Claimed>, terms: Terms) {
         let Pending { offers, limit } = claim;
         let won = u32::try_from(claimed.len()).unwrap_or(u32::MAX);
         let all_considered = won < limit;
@@ -176,7 +195,7 @@ impl Scheduler {
         for claim in claimed {
             let Some(tenant) = self.tenants.by_key(id, &claim.key) else { continue };
             if taken.insert(tenant) {
-                self.begin_run(tenant, claim);
+                self.begin_run(tenant, claim, terms);
             }
         }
         let left: Vec<_> = offers.into_iter().filter(|tenant| !taken.contains(tenant)).collect();
@@ -216,9 +235,13 @@ impl Scheduler {
 
     fn polled(&mut self, id: DatabaseId, polled: Polled, polls: &Polls) {
         let mut seen = HashSet::with_capacity(polled.rows.len());
+        let mut odd = HashSet::new();
         for row in polled.rows {
             if let Some(tenant) = self.tenants.by_key(id, &row.key) {
                 seen.insert(tenant);
+                if matches!(row.value, RowValue::Needed | RowValue::Done) {
+                    odd.insert(tenant);
+                }
                 self.row_seen(tenant, row);
             }
         }
@@ -226,10 +249,11 @@ impl Scheduler {
             Polls::All(asked) | Polls::Some(asked) => self.rows_missing(id, asked, &seen),
             Polls::Nothing => {}
         }
-        self.reconcile(id, polled.runs, &seen);
+        self.reconcile(id, polled.runs, &seen, &odd);
         for tenant in seen {
             self.touch(tenant);
             self.release_stale(tenant);
+            self.take_over(tenant);
         }
         self.dirty.insert(id);
     }

@@ -1,6 +1,6 @@
 //! The configuration as the core needs it: numbers and choices, nothing to look up.
 
-use crate::model::Identity;
+use crate::model::{Identity, Moment};
 use std::time::Duration;
 
 /// What the core decides by. Replaced whole by a reload.
@@ -32,6 +32,10 @@ pub struct Rules {
     pub poll: Duration,
     /// One database for all: its own guard statement keeps the limits exactly.
     pub shared: bool,
+    /// `cluster.takeover_after`: others may take our runs once they are silent for longer.
+    pub lease: Option<Duration>,
+    /// When this supervisor began, programs that it replaced included.
+    pub born: Moment,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -83,6 +87,8 @@ pub enum StaleAction {
 
 /// `alive_at` is confirmed this often (SPEC 2, without a lease).
 pub const REFRESH_EVERY: Duration = Duration::from_secs(30);
+/// A run must be over so long before its lease is: what clocks and a slow network may take.
+pub const FENCE_MARGIN: Duration = Duration::from_secs(10);
 /// The first refresh, which writes the pid, comes this long after the start.
 pub const FIRST_REFRESH: Duration = Duration::from_secs(2);
 /// A run of this node on another boot is lost once silent for so long.

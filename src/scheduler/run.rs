@@ -4,6 +4,7 @@
 use super::event::{End, Exit};
 use super::rules::FIRST_REFRESH;
 use crate::model::{Becomes, DatabaseId, Finish, Moment, Outcome, RunIdentity};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A run of ours.
@@ -21,8 +22,13 @@ pub(super) struct Run {
     pub began: Moment,
     /// How old the run was then.
     pub age_at_began: Duration,
+    /// Others may take it once it is silent for longer.
+    pub lease: Option<Duration>,
+    /// When what confirmed it last was sent.
+    pub confirmed: Moment,
     pub refresh_due: Moment,
     pub refreshing: bool,
+    pub repairing: bool,
     pub timeout_at: Option<Moment>,
     /// We asked it to end.
     pub ending: Option<Ending>,
@@ -35,6 +41,8 @@ pub(super) struct Run {
     /// How long the record waited last for a row that somebody holds locked.
     pub record_wait: Duration,
     pub recording: bool,
+    /// The database did not take its end: it is kept in a file too.
+    pub kept: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,20 +56,23 @@ pub(super) enum Phase {
 }
 
 /// A request of ours that a run end.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ending {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ending {
     pub why: Why,
     pub since: Moment,
     pub killed: bool,
 }
 
 /// Why we end a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
     Timeout,
     Stale,
     Shutdown,
     ClosedByAnother,
+    AnotherRunOpen,
+    Unconfirmed,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -96,8 +107,11 @@ impl Run {
             slot: false,
             began: now,
             age_at_began: Duration::ZERO,
+            lease: None,
+            confirmed: now,
             refresh_due: now + FIRST_REFRESH,
             refreshing: false,
+            repairing: false,
             timeout_at: None,
             ending: None,
             end: None,
@@ -107,6 +121,7 @@ impl Run {
             record_not_before: now,
             record_wait: Duration::ZERO,
             recording: false,
+            kept: false,
         }
     }
 
@@ -149,11 +164,15 @@ impl Run {
 
     /// The next moment at which its processes must be looked after.
     pub fn deadline(&self, kill_after: Duration) -> Option<Moment> {
+        let fence = self.fence(kill_after);
         match self.phase {
             Phase::Starting | Phase::Ended => None,
             Phase::Running => match self.ending {
-                None => self.timeout_at,
-                Some(ending) => (!ending.killed).then_some(ending.since + kill_after),
+                None => [self.timeout_at, fence.map(|fence| fence.ask)].into_iter().flatten().min(),
+                Some(ending) if ending.killed => None,
+                Some(ending) => {
+                    [Some(ending.since + kill_after), fence.map(|fence| fence.kill)].into_iter().flatten().min()
+                }
             },
             Phase::Leftover => self.leftover.map(|left| left.look_at),
         }
@@ -167,14 +186,23 @@ impl Why {
             Self::Stale => "it is stale and stale.action is kill",
             Self::Shutdown => "tenantcron stops",
             Self::ClosedByAnother => "its run was closed by somebody else",
+            Self::AnotherRunOpen => "another run of the tenant is open",
+            Self::Unconfirmed => "its life could not be confirmed within its lease",
         }
+    }
+
+    /// The row is somebody else's from now on.
+    pub fn leaves_the_row(self) -> bool {
+        matches!(self, Self::ClosedByAnother | Self::AnotherRunOpen)
     }
 
     pub fn record(self) -> RecordAs {
         match self {
             Self::Timeout => RecordAs::Finish(Outcome::Timeout, Becomes::Done),
             Self::Stale => RecordAs::Finish(Outcome::Timeout, Becomes::Needed),
-            Self::Shutdown | Self::ClosedByAnother => RecordAs::Finish(Outcome::Stopped, Becomes::Needed),
+            Self::Shutdown | Self::ClosedByAnother | Self::AnotherRunOpen | Self::Unconfirmed => {
+                RecordAs::Finish(Outcome::Stopped, Becomes::Needed)
+            }
         }
     }
 }

@@ -117,7 +117,7 @@ impl Scheduler {
 
     /// Asks for it; the statement looks once more whether all is as it was.
     pub(super) fn release(&mut self, id: TenantId, run: Option<OpenRun>) {
-        let silent_for = self.rules.stale_after;
+        let silent_for = run.as_ref().and_then(|run| run.lease).unwrap_or(self.rules.stale_after);
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         let Some(row) = &tenant.row else { return };
         let run = run.map(|run| run.identity);
@@ -141,10 +141,14 @@ impl Scheduler {
             if let Some(row) = &mut state.row {
                 row.value = RowValue::Needed;
             }
-            state.other = None;
+            let leased = state.other.take().filter(|run| run.lease.is_some());
+            let taken = leased.map(|run| (run.identity.id, run.identity.node));
             state.stale_told = None;
-            let name = state.name().clone();
-            self.notices.push(Notice::Released { tenant: name });
+            let tenant = state.name().clone();
+            self.notices.push(match taken {
+                Some((run, node)) => Notice::TakenOver { tenant, run, node },
+                None => Notice::Released { tenant },
+            });
         } else {
             let soon = self.now + Duration::from_secs(1);
             self.databases_mut(id).poll_by(soon);

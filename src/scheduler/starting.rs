@@ -10,9 +10,17 @@ use super::tenant::{Stage, TenantId, Wait};
 use crate::model::{Becomes, Claimed, Moment, Outcome, RowValue, RunIdentity, TenantName};
 use std::time::Duration;
 
+/// What a claim was made on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub lease: Option<Duration>,
+    /// When it was sent.
+    pub sent: Moment,
+}
+
 impl Scheduler {
     /// The claim was answered: this tenant is ours to start.
-    pub(super) fn begin_run(&mut self, id: TenantId, claimed: Claimed) {
+    pub(super) fn begin_run(&mut self, id: TenantId, claimed: Claimed, terms: Terms) {
         let now = self.now;
         let started_at = claimed.started_at;
         let identity = &self.rules.identity;
@@ -28,6 +36,9 @@ impl Scheduler {
         let database = tenant.listed.database;
         let mut run = Run::new(identity, database, tenant.listed.tenant.group.clone(), now);
         run.slot = self.rules.mode.uses_slots();
+        run.lease = terms.lease;
+        run.confirmed = terms.sent;
+        let too_late = run.fence(self.rules.kill_after).is_some_and(|fence| fence.ask <= now);
         run.timeout_at = tenant.listed.timeout.map(|timeout| now + timeout);
         if let Some(row) = &mut tenant.row {
             row.value = RowValue::Running;
@@ -40,7 +51,7 @@ impl Scheduler {
         self.hold_slot(id);
         self.databases_mut(database).runs.insert(id);
         let Some(tenant) = self.tenants.get(id) else { return };
-        if self.stop.is_asked() || !tenant.present {
+        if self.stop.is_asked() || !tenant.present || too_late {
             self.give_back(id);
         } else {
             self.actions.push(Action::Start { tenant: tenant.name().clone(), run: claimed.id, started_at });
@@ -48,7 +59,8 @@ impl Scheduler {
         self.touch(id);
     }
 
-    /// A claim that came too late: nothing starts after a stop was asked, or of a tenant that has vanished. It
+    /// A claim that came too late: nothing starts after a stop was asked, of a tenant that has vanished, or on a lease
+    /// that is nearly over. It
     /// never had a process, so no run is left of it, and lock and slot go back as those of an offer do.
     fn give_back(&mut self, id: TenantId) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };

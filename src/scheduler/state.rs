@@ -4,6 +4,7 @@
 //! what was touched.
 
 use super::action::Action;
+use super::carried::Hold;
 use super::databases::Database;
 use super::event::Event;
 use super::limits::{Counts, Locking};
@@ -13,7 +14,7 @@ use super::rules::{Mode, Rules};
 use super::stopping::Stop;
 use super::tenant::{Shelf, TenantId, TenantState};
 use crate::model::{DatabaseId, Moment, RowValue, TenantName};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The core. It has no clock, process, socket or thread, and it does not fail.
 #[derive(Debug)]
@@ -44,6 +45,16 @@ pub struct Scheduler {
     pub(super) exited: bool,
     /// Examinations that are not answered yet.
     pub(super) examining: usize,
+    /// An upgrade in place is under way.
+    pub(super) hold: Hold,
+    /// Dead supervisors' files, and how many of their ends are not recorded yet.
+    pub(super) files: HashMap<u64, usize>,
+    /// Modes that end by themselves wait so long for those.
+    pub(super) found_until: Option<Moment>,
+    pub(super) unrecorded_version: u64,
+    /// Another machine bears our name, and we leave.
+    pub(super) rival: bool,
+    pub(super) rival_told: Option<Moment>,
     pub(super) rng: fastrand::Rng,
     pub(super) actions: Vec<Action>,
     pub(super) notices: Vec<Notice>,
@@ -84,6 +95,12 @@ impl Scheduler {
             refused: HashSet::new(),
             exited: false,
             examining: 0,
+            hold: Hold::No,
+            files: HashMap::new(),
+            found_until: None,
+            unrecorded_version: 0,
+            rival: false,
+            rival_told: None,
             rng,
             actions: Vec::new(),
             notices: Vec::new(),
@@ -126,7 +143,7 @@ impl Scheduler {
             Event::Locked { won, held, slots } => self.locked(&won, &held, slots),
             Event::UnlistedFound(listed) => self.unlisted_found(*listed),
             Event::LockProbed { tenant, held } => self.lock_probed(&tenant, held),
-            Event::Exchanged { database, result } => self.exchanged(database, result),
+            Event::Exchanged { database, number, result } => self.exchanged(database, number, result),
             Event::Started { tenant, pid, pid_start } => self.started(&tenant, pid, pid_start),
             Event::NotStarted { tenant, why } => self.not_started(&tenant, why),
             Event::Ended { tenant, end, group_left } => self.ended(&tenant, end, group_left),
@@ -137,6 +154,10 @@ impl Scheduler {
             Event::StopAsked => self.stop(),
             Event::DrainAsked => self.drain(),
             Event::Reloaded(rules) => self.reloaded(*rules),
+            Event::EndsFound { file, ends } => self.ends_found(file, ends),
+            Event::Carried { listed, run } => self.carried(*listed, *run),
+            Event::UpgradeAsked => self.upgrade_asked(),
+            Event::UpgradeFailed => self.upgrade_failed(),
         }
     }
 
@@ -152,6 +173,7 @@ impl Scheduler {
             self.close_resets();
         }
         self.tell_late();
+        self.come_to_rest();
         self.leave();
     }
 
@@ -202,8 +224,8 @@ impl Scheduler {
     }
 
     fn reloaded(&mut self, rules: Rules) {
-        let mode = self.rules.mode;
-        self.rules = Rules { mode, ..rules };
+        let (mode, born) = (self.rules.mode, self.rules.born);
+        self.rules = Rules { mode, born, ..rules };
         let poll_by = self.now + self.rules.poll;
         for database in &mut self.databases {
             if database.poll_due.is_some() {

@@ -2,6 +2,7 @@
 //! that end by themselves. Nothing starts after a stop was asked.
 
 use super::action::{Action, ExitReason};
+use super::carried::Hold;
 use super::notice::Notice;
 use super::rules::{Mode, RECORD_PATIENCE};
 use super::run::Why;
@@ -39,7 +40,7 @@ impl Scheduler {
             Mode::Named { .. } => self.opened(),
             Mode::DryRun => false,
         };
-        open && !self.stop.is_asked() && !self.exited
+        open && !self.stop.is_asked() && !self.exited && self.hold == Hold::No
     }
 
     pub(super) fn drain(&mut self) {
@@ -81,6 +82,13 @@ impl Scheduler {
     fn tell_stopping(&mut self, draining: bool) {
         let running = self.live_runs().len();
         self.notices.push(Notice::Stopping { running, draining });
+        // The stop outweighs an upgrade that has not come about.
+        self.upgrade_failed();
+        self.withdraw_pending();
+    }
+
+    /// Claims that have not been sent are not made.
+    pub(super) fn withdraw_pending(&mut self) {
         let offered: Vec<_> = self.databases.iter().flat_map(|database| database.claim.offers.clone()).collect();
         let limits = self.databases.iter_mut().map(|database| std::mem::take(&mut database.claim).limit).sum();
         self.withdraw(&offered, limits);
@@ -102,7 +110,7 @@ impl Scheduler {
 
     /// Ends the process when nothing is left to do.
     pub(super) fn leave(&mut self) {
-        if self.exited || self.running() > 0 {
+        if self.exited || self.running() > 0 || self.hold != Hold::No {
             self.record_by = None;
             return;
         }
@@ -118,6 +126,7 @@ impl Scheduler {
         };
         if let Some(reason) = reason {
             self.exited = true;
+            let reason = if self.rival && reason == ExitReason::Done { ExitReason::Rival } else { reason };
             self.actions.push(Action::Exit { reason });
         }
     }
@@ -147,7 +156,7 @@ impl Scheduler {
         self.locking.is_some() || self.databases.iter().any(|database| database.in_flight.as_ref().is_some_and(claims))
     }
 
-    fn talking(&self) -> bool {
+    pub(super) fn talking(&self) -> bool {
         self.locking.is_some() || self.databases.iter().any(|database| database.in_flight.is_some())
     }
 
@@ -160,7 +169,7 @@ impl Scheduler {
             return (self.record_deadline() <= self.now).then_some(ExitReason::Unrecorded(unrecorded));
         }
         let slots_taken = self.slots_blocked_until > self.now;
-        if self.talking() || (!slots_taken && self.can_start_some()) {
+        if self.talking() || self.records_found_ends() || (!slots_taken && self.can_start_some()) {
             return None;
         }
         self.none_answered().or(Some(ExitReason::Done))
@@ -174,7 +183,7 @@ impl Scheduler {
         if unrecorded > 0 {
             return (self.record_deadline() <= self.now).then_some(ExitReason::Unrecorded(unrecorded));
         }
-        if self.talking() || self.can_start_some() || self.waits_for_a_lock() {
+        if self.talking() || self.records_found_ends() || self.can_start_some() || self.waits_for_a_lock() {
             return None;
         }
         for id in self.tenants.ids().collect::<Vec<_>>() {

@@ -72,12 +72,42 @@ fn tell(notice: &Notice, names: &impl Names) -> (Severity, String) {
         Notice::ClosedByAnother { tenant, run } => {
             (error, format!("{tenant}: run {run} was closed by somebody else, their outcome stays"))
         }
-        Notice::RunGone { tenant, run } => {
+        Notice::Repaired { tenant, run, before } => {
+            let what = if run == before {
+                format!("run {run} lives here and its row did not say so")
+            } else {
+                format!("run {before} lives here and was gone from the database, it is run {run} now")
+            };
             let text = format!(
-                "{tenant}: run {run} lives here and is gone from the database (a failover, a restored backup, a hand): \
-                 left alone, recorded when it ends"
+                "{tenant}: {what} (a failover, a restored backup, a hand): the row is running again, nothing is started twice"
             );
             (Severity::Alert, text)
+        }
+        Notice::AnotherRunOpen { tenant, run, other, node } => (
+            Severity::Alert,
+            format!(
+                "{tenant}: run {run} lives here, and run {other} of node {node} is open: ours is ended, theirs stays"
+            ),
+        ),
+        Notice::TakenOver { tenant, run, node } => (
+            Severity::Alert,
+            format!(
+                "{tenant}: run {run} of node {node} is silent for longer than its lease: taken over, lost, needed again"
+            ),
+        ),
+        Notice::EndRecovered { tenant, run, outcome } => {
+            (warn, format!("{tenant}: run {run} had ended {outcome} under a supervisor that is gone: recorded now"))
+        }
+        Notice::Rival { node, host, run, leaves } => {
+            let then = if *leaves {
+                "this supervisor came later: it starts nothing more, waits for its children and leaves"
+            } else {
+                "this supervisor was here before and goes on; give one of them another node name"
+            };
+            (
+                Severity::Alert,
+                format!("another machine bears the node name {node}: host {host} confirms run {run}; {then}"),
+            )
         }
         Notice::Stale { tenant, node, pid, since, age } => {
             let owner = node.as_ref().map_or("claimed by another program".to_owned(), |node| format!("node {node}"));
@@ -104,7 +134,7 @@ fn tell(notice: &Notice, names: &impl Names) -> (Severity, String) {
                 (warn, text)
             }
         },
-        Notice::DatabaseDown { database, text } => {
+        Notice::DatabaseDown { database, text, whole_server: _ } => {
             let name = names.database(*database);
             let why = text.strip_prefix(&format!("database {name}: ")).unwrap_or(text);
             (Severity::Alert, format!("database {name} is down, its tenants wait: {why}"))

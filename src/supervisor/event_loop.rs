@@ -152,7 +152,7 @@ impl Supervisor {
         let config = Arc::new(loaded.config.clone());
         let identity = start::host_identity(&loaded).map_err(host("/proc"))?;
         let me = Process::me().map_err(host("/proc"))?;
-        let clock = Clock::start();
+        let clock = Clock;
         let take = if purpose.mode == Mode::DryRun { StateFolder::look } else { StateFolder::make };
         let state = take(config.state.as_deref(), &loaded.instance, &Places::here())
             .map_err(|why| StartError::Host(why.to_string()))?;
@@ -186,7 +186,7 @@ impl Supervisor {
             }
         };
         let watchdog_due = notifier.as_ref().and_then(Notifier::watchdog_interval).map(|_| Moment::default());
-        let rules = start::rules(&config, identity.clone(), purpose.mode, workers, seed);
+        let rules = start::rules(&config, identity.clone(), purpose.mode, workers, clock.now(), seed);
         log::debug!("core begins with {rules:?}");
         Ok(Self {
             core: Scheduler::new(rules),
@@ -363,7 +363,7 @@ impl Supervisor {
                 log::error!("no database at all could be reached");
                 crate::exit::UNAVAILABLE
             }
-            Some(ExitReason::Refused) => 1,
+            Some(ExitReason::Refused | ExitReason::Rival) => 1,
         };
         self.log.flush();
         self.follow.finish();

@@ -88,7 +88,7 @@ impl Supervisor {
 
     fn answered(&mut self, answer: Answer) {
         match answer {
-            Answer::Exchanged { database, result } => {
+            Answer::Exchanged { database, number, result } => {
                 let refused = |trouble: &Trouble| matches!(trouble.kind, TroubleKind::Unfit | TroubleKind::Refused);
                 self.met |= result.as_ref().map_or_else(refused, |_| true);
                 if result.as_ref().is_ok_and(|reply| reply.polled.is_some()) {
@@ -99,7 +99,7 @@ impl Supervisor {
                         self.find_unlisted(database, run);
                     }
                 }
-                self.events.push_back(Event::Exchanged { database, result });
+                self.events.push_back(Event::Exchanged { database, number, result });
             }
             Answer::Notified { database, key } => self.events.push_back(Event::Notified { database, key }),
             Answer::Tenants { result } => self.lister.query_answered(result),

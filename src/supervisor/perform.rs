@@ -3,7 +3,7 @@
 use super::event_loop::Supervisor;
 use super::runs::Belongings;
 use crate::logging::ALERT;
-use crate::model::{DatabaseId, RunId, TenantName};
+use crate::model::{DatabaseId, DbTime, RunId, TenantName};
 use crate::process::{self, Adopted, Adoption, LockFile, Process, StateFolder, SupervisorLock, TenantLock};
 use crate::scheduler::{Action, Event, Mode, Unknown, Verdict};
 use std::fs::File;
@@ -21,6 +21,9 @@ impl Supervisor {
             Action::ProbeLock { tenant } => self.probe_lock(tenant),
             Action::Examine(unknown) => self.examine(&unknown),
             Action::Close(closing) => self.close(&closing),
+            Action::Renumber { tenant, run, started_at } => self.renumber(&tenant, run, started_at),
+            Action::Forget { file: _ } => {}
+            Action::Upgrade => self.events.push_back(Event::UpgradeFailed),
             Action::Exit { reason } => self.leaving = Some(reason),
         }
     }
@@ -168,14 +171,10 @@ impl Supervisor {
     }
 
     fn examine(&mut self, unknown: &Unknown) {
-        let Unknown { tenant, run } = unknown;
-        // Another node's on this host is examined where it is stale: seen alive it is left to its own.
-        let ours = run.identity.instance == self.identity.instance && run.identity.node == self.identity.node;
+        let Unknown { tenant, run, may_adopt } = unknown;
         let verdict = match process::examine(&self.state, tenant, run, &self.identity.host, self.me) {
             Ok(process::Verdict::Dead) => Verdict::Dead,
-            Ok(process::Verdict::Living { process }) if self.mode == Mode::Daemon && ours => {
-                self.adopt(tenant, run.identity.id, process)
-            }
+            Ok(process::Verdict::Living { process }) if *may_adopt => self.adopt(tenant, run.identity.id, process),
             Ok(process::Verdict::Living { .. } | process::Verdict::Supervised { .. }) => Verdict::Supervised,
             Ok(process::Verdict::Claimed) => Verdict::Undecided,
             Err(error) => {
@@ -217,6 +216,17 @@ impl Supervisor {
                 log::error!("{tenant}: run {run} lives and cannot be adopted: {error}");
                 Verdict::Undecided
             }
+        }
+    }
+
+    /// A run of ours has another number from now on: whoever judges it later finds that in the lock file.
+    fn renumber(&mut self, tenant: &TenantName, run: RunId, started_at: DbTime) {
+        let Some(belongings) = self.runs.get_mut(tenant) else { return };
+        belongings.run = run;
+        if let Some(lock) = &mut belongings.lock
+            && let Err(error) = lock.write_run(run, started_at)
+        {
+            log::warn!("{tenant}: its lock file cannot name run {run}: {error}");
         }
     }
 

@@ -49,7 +49,7 @@ impl Supervisor {
             log::error!("{error}");
         }
         self.config = Arc::new(new);
-        let rules = start::rules(&self.config, self.identity.clone(), self.mode, workers, 0);
+        let rules = start::rules(&self.config, self.identity.clone(), self.mode, workers, self.clock.now(), 0);
         self.events.push_back(Event::Reloaded(Box::new(rules)));
         self.lister.reconfigure(&self.config, self.clock.now());
         log::info!("configuration reloaded, {workers} workers");

@@ -5,7 +5,7 @@ use super::registry::Registry;
 use crate::config::{Config, Loaded, LogTarget, Migrate, Offset, Rounds, StaleAction};
 use crate::db::{self, Access, Deadlines, Settings, key_pattern};
 use crate::logging::{LogSettings, Target};
-use crate::model::{Identity, Tenant, TenantName, Values};
+use crate::model::{Identity, Moment, Tenant, TenantName, Values};
 use crate::process;
 use crate::scheduler::{self, Listed, Mode, Rules, offset_of};
 use std::io;
@@ -20,7 +20,7 @@ pub fn host_identity(loaded: &Loaded) -> io::Result<Identity> {
 }
 
 /// The core's rules. `workers` is the number that the expression gave on this host.
-pub fn rules(config: &Config, identity: Identity, mode: Mode, workers: u32, seed: u64) -> Rules {
+pub fn rules(config: &Config, identity: Identity, mode: Mode, workers: u32, born: Moment, seed: u64) -> Rules {
     Rules {
         identity,
         mode,
@@ -43,6 +43,8 @@ pub fn rules(config: &Config, identity: Identity, mode: Mode, workers: u32, seed
         group_limit: config.limits.group,
         poll: config.database.poll_interval(),
         shared: !config.database.url.varies_by_tenant(),
+        lease: config.cluster.takeover_after,
+        born,
         seed,
     }
 }

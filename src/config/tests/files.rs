@@ -114,8 +114,8 @@ fn each_impossible_value_is_refused_with_its_line() {
         ("stale.action = \"stop\"", "stale.action: \"stop\" is not one of"),
         ("limits.group = -1", "limits.group: -1 is outside 0 to 4294967295"),
         (
-            "cluster.takeover_after = \"5min\"",
-            "cluster.takeover_after: taking over another node's runs is not in this version",
+            "cluster.takeover_after = \"50s\"",
+            "cluster.takeover_after: must be longer than job.kill_after + 20s, which is 50s",
         ),
         ("tenants.directory = \"tenants\"", "tenants.directory: must be an absolute path"),
         ("tenants.query.url = \"postgresql:///x\"", "tenants.query.sql: missing; a query needs both url and sql"),

@@ -192,7 +192,7 @@ impl Pool {
         }
         for ask in take(&mut member.waiting) {
             let text = format!("database {}: no longer configured", member.url);
-            self.tell(ask.failed(id_of(seat), Trouble { kind: TroubleKind::Unreachable, text }));
+            self.tell(ask.failed(id_of(seat), Trouble { kind: TroubleKind::Unreachable, text, whole_server: false }));
         }
         match member.stage {
             Stage::Connecting { task, .. } => {
@@ -214,7 +214,9 @@ impl Pool {
             }
             None => {
                 let text = "database not known: it is no longer configured".to_owned();
-                self.tell(ask.failed(id_of(seat), Trouble { kind: TroubleKind::Unreachable, text }));
+                self.tell(
+                    ask.failed(id_of(seat), Trouble { kind: TroubleKind::Unreachable, text, whole_server: false }),
+                );
             }
         }
     }

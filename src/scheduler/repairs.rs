@@ -1,0 +1,128 @@
+//! Rows that disagree with a living child of ours, after a failover, a restored backup, or by a hand: every look
+//! compares. The row is set `running` again, under a new run where ours is gone; where somebody else's run is open, or
+//! ours was closed, the child is ended.
+
+use super::action::Action;
+use super::event::{Unknown, Verdict};
+use super::notice::Notice;
+use super::run::{Phase, Why};
+use super::state::Scheduler;
+use super::tenant::{Stage, TenantId};
+use crate::model::{DatabaseId, Exchange, OpenRun, Repair, Repaired, RowValue, RunId};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// What somebody holds locked is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Scheduler {
+    /// Runs of ours in this database that live: those not among the open runs, or whose row is `odd`, are repaired.
+    pub(super) fn compare_rows(&mut self, id: DatabaseId, open: &HashSet<TenantId>, odd: &HashSet<TenantId>) {
+        let runs = self.database(id).map(|database| database.runs.clone()).unwrap_or_default();
+        for tenant in runs {
+            let Some(state) = self.tenants.get(tenant) else { continue };
+            let Some(run) = state.run() else { continue };
+            let wanted = !open.contains(&tenant) || odd.contains(&tenant);
+            let settled = matches!(run.phase, Phase::Running | Phase::Leftover)
+                && !run.repairing
+                && state.other.is_none()
+                && !run.ending.is_some_and(|ending| ending.why.leaves_the_row());
+            if wanted && settled {
+                self.databases_mut(id).repairs.insert(tenant);
+            }
+        }
+    }
+
+    /// Another run of a tenant whose child of ours lives.
+    pub(super) fn other_run_seen(&mut self, id: DatabaseId, tenant: TenantId, run: OpenRun) {
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        state.other = Some(run.clone());
+        let name = state.name().clone();
+        if !self.is_ours(&run) {
+            self.another_is_open(tenant, &run);
+        } else if run.identity.host == self.rules.identity.host {
+            self.examining += 1;
+            self.actions.push(Action::Examine(Unknown { tenant: name, run, may_adopt: false }));
+        } else if self.is_silent(id, &run) {
+            // Of before a reboot, and back with an old copy of the rows. Our own child holds the lock.
+            self.lose_stray(tenant, run);
+        }
+    }
+
+    /// What the kernel says of another run of this node, while ours of the tenant lives.
+    pub(super) fn other_run_examined(&mut self, tenant: TenantId, number: RunId, verdict: Verdict) {
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        let Some(run) = state.other.take_if(|run| run.identity.id == number) else { return };
+        match verdict {
+            Verdict::Dead => self.lose_stray(tenant, run),
+            Verdict::Supervised | Verdict::Adopted { .. } => self.another_is_open(tenant, &run),
+            Verdict::Undecided => {}
+        }
+    }
+
+    fn another_is_open(&mut self, tenant: TenantId, run: &OpenRun) {
+        let Some(state) = self.tenants.get(tenant) else { return };
+        let Some(own) = state.run() else { return };
+        if own.phase == Phase::Running && own.ending.is_none() {
+            self.notices.push(Notice::AnotherRunOpen {
+                tenant: state.name().clone(),
+                run: own.identity.id,
+                other: run.identity.id,
+                node: run.identity.node.clone(),
+            });
+        }
+        self.end_run(tenant, Why::AnotherRunOpen);
+    }
+
+    pub(super) fn compose_repairs(&mut self, id: DatabaseId, exchange: &mut Exchange) -> Vec<TenantId> {
+        let mut asked = Vec::new();
+        for tenant in std::mem::take(&mut self.databases_mut(id).repairs) {
+            let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) else { continue };
+            if !run.lives() || run.database != id {
+                continue;
+            }
+            run.repairing = true;
+            exchange.repair.push(Repair {
+                run: run.identity.clone(),
+                group: run.group.clone(),
+                pid: run.pid.map(|(pid, _)| pid),
+                pid_start: run.pid.map(|(_, start)| start),
+                lease: run.lease,
+            });
+            asked.push(tenant);
+        }
+        asked
+    }
+
+    pub(super) fn repair_answered(&mut self, id: DatabaseId, tenant: TenantId, answer: Repaired) {
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        let (name, key) = (state.name().clone(), state.listed.key.clone());
+        let Stage::Run(run) = &mut state.stage else { return };
+        run.repairing = false;
+        match answer {
+            Repaired::Running { id: number, started_at } => {
+                let before = std::mem::replace(&mut run.identity.id, number);
+                let renumbered = before != number || run.identity.started_at != started_at;
+                run.identity.started_at = started_at;
+                if let Some(row) = &mut state.row {
+                    row.value = RowValue::Running;
+                    row.updated_at = started_at;
+                }
+                if renumbered {
+                    self.actions.push(Action::Renumber { tenant: name.clone(), run: number, started_at });
+                }
+                self.notices.push(Notice::Repaired { tenant: name, run: number, before });
+            }
+            Repaired::Closed => self.end_run(tenant, Why::ClosedByAnother),
+            // Whose it is the next look tells.
+            Repaired::Another => {
+                self.databases_mut(id).look_at.insert(key);
+            }
+            Repaired::NotNow => {
+                let again = self.now + LOOK_AGAIN;
+                self.databases_mut(id).look_again(key, again);
+            }
+        }
+        self.touch(tenant);
+    }
+}
