@@ -1,8 +1,8 @@
 //! Two things at once: every ordered pair of what may happen, in every state of a run. Nothing panics, the
 //! invariants hold after every step (the core checks them itself), and it still ends properly.
 
-use super::bench::{Bench, ended, lives, name, rules, sec, tenant};
-use crate::model::{DatabaseId, Trouble, TroubleKind};
+use super::bench::{Bench, ended, lives, name, rules, sec, tenant, trouble};
+use crate::model::TroubleKind;
 use crate::scheduler::{Action, Event, Exit, ExitReason, Rounds, Rules};
 
 /// What may happen.
@@ -111,8 +111,7 @@ fn bring_to(state: State) -> Bench {
 /// The exchange under way fails.
 fn fails(bench: &mut Bench) {
     bench.waiting.retain(|action| !matches!(action, Action::Exchange { .. }));
-    let trouble = Trouble { kind: TroubleKind::Interrupted, text: "gone".into() };
-    bench.tell(Event::Exchanged { database: DatabaseId(0), result: Err(trouble) });
+    bench.answered(Err(trouble(TroubleKind::Interrupted)));
 }
 
 fn happen(bench: &mut Bench, what: Happens) {
@@ -144,7 +143,7 @@ fn happen(bench: &mut Bench, what: Happens) {
             }
             None => {
                 let reply = bench.answer(&crate::model::Exchange::default());
-                bench.tell(Event::Exchanged { database: DatabaseId(0), result: Ok(reply) });
+                bench.answered(Ok(reply));
             }
         },
     }
