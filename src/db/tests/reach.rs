@@ -196,7 +196,7 @@ fn poll_all(bench: &Bench, count: u32, watched: bool) -> (Vec<(u32, Duration, bo
             most = most.max(client.query_one(sql, &[]).unwrap().get(0));
         }
         while let Ok(answer) = bench.answers.recv_timeout(Duration::from_millis(5)) {
-            let Answer::Exchanged { database, result } = answer else { panic!("{answer:?}") };
+            let Answer::Exchanged { database, result, .. } = answer else { panic!("{answer:?}") };
             answers.push((database.0, started.elapsed(), result.is_ok()));
         }
     }
