@@ -71,7 +71,7 @@ fn a_run_that_a_failover_lost_is_opened_anew_with_all_that_it_was() {
         alive_at: reply.now.unwrap(),
         lease: Some(Duration::from_secs(90)),
     };
-    assert_eq!(polled.runs, [anew.clone()]);
+    assert_eq!(polled.runs, std::slice::from_ref(&anew));
     assert_eq!((&polled.rows[0].value, polled.rows[0].updated_at), (&RowValue::Running, started_at));
     // From here on it is a run like any other.
     assert_eq!(bench.claim(&["a"], 1), []);
