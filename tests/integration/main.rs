@@ -39,3 +39,4 @@ mod standby;
 mod state_folder;
 mod status;
 mod two_nodes;
+mod unrecorded;
