@@ -41,3 +41,4 @@ mod state_folder;
 mod status;
 mod takeover;
 mod two_nodes;
+mod unrecorded;
