@@ -152,7 +152,7 @@ impl Exchange {
         let mut open: Vec<Connection> = Vec::new();
         loop {
             self.wait(&open);
-            (&self.woken).read(&mut [0; 64]).ok();
+            while let Ok(1..) = (&self.woken).read(&mut [0; 64]) {}
             while let Ok((order, done)) = self.taken.try_recv() {
                 match order {
                     Order::Go(way) => self.go(way, &mut open),
