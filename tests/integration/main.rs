@@ -16,6 +16,7 @@ mod child_world;
 mod config;
 mod database;
 mod documents;
+mod faults;
 mod kit;
 mod life;
 mod limits;
