@@ -30,6 +30,7 @@ mod order;
 mod outcomes;
 mod recovery;
 mod request;
+mod restored;
 mod rival;
 mod rounds;
 mod rows;
