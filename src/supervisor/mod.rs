@@ -12,6 +12,7 @@ mod follow;
 mod gather;
 mod listing;
 mod notify;
+mod outages;
 mod perform;
 mod registry;
 mod reload;
