@@ -9,6 +9,7 @@ mod migrate;
 mod notifications;
 mod odd_rows;
 mod outages;
+mod servers;
 
 use crate::support::daemon::Supervisor;
 use crate::support::wait::secs;
