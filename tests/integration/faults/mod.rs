@@ -2,9 +2,11 @@
 //! Each test breaks something on purpose and judges by the jobs' own journal, the rows and the log.
 
 mod cluster_limit;
+mod fourth;
 mod gone;
 mod immediate_restart;
 mod kills;
+mod reboot;
 mod spawn;
 
 use crate::support::daemon::Supervisor;
