@@ -17,6 +17,7 @@ mod config;
 mod database;
 mod documents;
 mod kit;
+mod left_behind;
 mod life;
 mod limits;
 mod logging;
