@@ -86,7 +86,7 @@ pub fn examine(
 ///
 /// # Errors
 /// /proc cannot be read.
-pub(super) fn lives(process: Process) -> io::Result<bool> {
+pub fn lives(process: Process) -> io::Result<bool> {
     match Stat::of(process.pid)? {
         // A number is not given away while a group bears it: another process has it, so the group is gone.
         Some(stat) if !process.is(stat) => Ok(false),

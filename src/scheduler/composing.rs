@@ -61,7 +61,7 @@ impl Scheduler {
             database.poll_due = None;
             database.look_at.clear();
             flight.polls = Polls::All(Arc::clone(&database.keys));
-        } else if !database.look_at.is_empty() && database.health == Health::Up {
+        } else if !database.look_at.is_empty() && (database.health == Health::Up || database.keys.is_empty()) {
             let keys: Arc<[String]> = std::mem::take(&mut database.look_at).into_iter().collect();
             exchange.poll = Some(Poll { keys: Arc::clone(&keys) });
             flight.polls = Polls::Some(keys);

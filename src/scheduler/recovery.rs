@@ -58,6 +58,11 @@ impl Scheduler {
         let needed = state.value() == Some(&RowValue::Needed);
         state.other = Some(run.clone());
         let idle = state.is_idle();
+        if self.database(id).is_some_and(|database| database.keys.is_empty()) {
+            // All its tenants vanished: no regular look comes back to it.
+            let again = self.now + self.rules.poll;
+            self.databases_mut(id).look_again(run.identity.key.clone(), again);
+        }
         if self.is_found(id, &run.identity) {
             // Its end is known, and on its way.
             return;

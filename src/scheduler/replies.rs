@@ -73,6 +73,13 @@ impl Scheduler {
             self.touch(tenant);
         }
         self.databases_mut(id).found.extend(flight.found);
+        if let Polls::Some(keys) = &flight.polls
+            && self.database(id).is_some_and(|database| database.keys.is_empty())
+        {
+            // No regular look comes back to these.
+            let again = self.now + LOOK_AGAIN;
+            keys.iter().for_each(|key| self.databases_mut(id).look_again(key.clone(), again));
+        }
         for tenant in flight.repair {
             if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
                 run.repairing = false;
