@@ -8,6 +8,7 @@ use super::adopt::lives;
 use super::group::{self, signal_group, signal_stranger};
 use super::identity::Process;
 use super::left_behind::open_files;
+use super::let_go::fetch;
 use super::locks::{self, Holder, KeeperLock};
 use super::slots::{SlotLock, Slots};
 use super::state_folder::StateFolder;
@@ -137,7 +138,7 @@ impl Adopted {
             if !is_lock && !is_slot {
                 continue;
             }
-            match syscall::pidfd_getfd(pidfd.as_fd(), number) {
+            match fetch(pidfd.as_fd(), number, &target) {
                 Ok(fetched) if is_lock => self.lock = Some(fetched),
                 Ok(fetched) => self.slot = Some(SlotLock::fetched(fetched, target)),
                 Err(_) => {}
@@ -147,7 +148,7 @@ impl Adopted {
 }
 
 /// A descriptor for exactly this process, `None` if it has ended.
-fn leader(process: Process) -> io::Result<Option<OwnedFd>> {
+pub(super) fn leader(process: Process) -> io::Result<Option<OwnedFd>> {
     match syscall::pidfd_open(process.pid) {
         // Checked after opening: from then on the number cannot come to mean another.
         Ok(descriptor) => Ok(process.is_alive()?.then_some(descriptor)),

@@ -138,6 +138,7 @@ impl Supervisor {
             runs: Runs::default(),
             keeping,
             left_behind: HashMap::new(),
+            slots_searched: None,
             spawner: Spawner::new().map_err(host("spawning"))?,
             environment,
             own_environment: given.environment,

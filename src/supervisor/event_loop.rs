@@ -61,6 +61,8 @@ pub struct Supervisor {
     pub(super) keeping: Keeping,
     /// Daemons that still hold a tenant's lock file and were named.
     pub(super) left_behind: HashMap<TenantName, Vec<Process>>,
+    /// When slots were last searched for such daemons.
+    pub(super) slots_searched: Option<Moment>,
     pub(super) spawner: Spawner,
     pub(super) environment: ChildEnvironment,
     pub(super) own_environment: Vec<(OsString, OsString)>,

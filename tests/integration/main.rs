@@ -18,6 +18,7 @@ mod database;
 mod documents;
 mod faults;
 mod kit;
+mod left_behind;
 mod life;
 mod limits;
 mod logging;

@@ -219,3 +219,82 @@ fn a_run_that_we_claimed_and_never_started_is_dead_although_we_hold_the_lock() {
     assert_eq!(examine(&state, &tenant("a"), &open_run(), &host, me).unwrap(), Verdict::Dead);
     lock.unlock().unwrap();
 }
+
+impl Played {
+    fn let_go(&self) -> LetGo {
+        let_go(&self.state, &Slots::new(&self.state, "web1"), &tenant("a"), &host().unwrap()).unwrap()
+    }
+
+    fn held(&self) -> Held {
+        probe_tenant(&self.state, &tenant("a")).unwrap()
+    }
+
+    /// The one process that has the lock open when the run's main process has ended.
+    fn left(&self) -> Process {
+        let process = self.content().process.unwrap();
+        eventually("the main process has ended", || !process.is_alive().unwrap());
+        let holders = holders(&self.state.tenant_lock(&tenant("a"))).unwrap();
+        *holders.iter().find(|holder| holder.pid != self.supervisor.id().cast_signed()).unwrap()
+    }
+}
+
+#[test]
+fn a_daemon_left_by_a_run_that_is_over_is_made_to_let_go_of_lock_and_slot() {
+    // A shell that ends before setsid(1) has left its group would take it along.
+    let mut played = Played::begin("setsid sleep 100 & sleep 0.3", |_| {});
+    let left = played.left();
+    assert_eq!((played.let_go(), played.held()), (LetGo::InUse(None), Held::Held), "its supervisor lives");
+    played.kill();
+    let slots = Slots::new(&played.state, "web1");
+    assert_eq!(slots.take(1, 1).unwrap().len(), 0);
+    assert_eq!(tenants_with_slots(&played.state, &slots).unwrap(), [tenant("a")]);
+    assert_eq!((played.let_go(), played.held()), (LetGo::GivenUp, Held::Free));
+    assert_eq!(slots.take(1, 1).unwrap().len(), 1);
+    assert_eq!(played.let_go(), LetGo::Free);
+    assert!(left.is_alive().unwrap(), "it is let go, not ended");
+    assert_eq!(left_behind(&played.state, &tenant("a"), played.me).unwrap(), [left]);
+    assert!(signal_stranger(left, Signal::SIGKILL).unwrap());
+}
+
+#[test]
+fn the_lock_of_a_run_that_lives_is_never_given_up() {
+    let mut played = Played::begin("setsid sleep 100 & exec sleep 100", |_| {});
+    played.kill();
+    let process = played.content().process.unwrap();
+    assert_eq!((played.let_go(), played.held()), (LetGo::InUse(Some(process)), Held::Held));
+    // What is left of its group is the run still.
+    let mut played = Played::begin("sleep 100 & sleep 0.3", |_| {});
+    let left = played.left();
+    played.kill();
+    let process = played.content().process.unwrap();
+    assert_eq!((played.let_go(), played.held()), (LetGo::InUse(Some(process)), Held::Held));
+    // Who watches an adopted run gives it up itself.
+    let keeper = KeeperLock::take(&played.state, &tenant("a"), played.me).unwrap().unwrap();
+    assert!(signal_stranger(left, Signal::SIGKILL).unwrap());
+    eventually("the group is empty", || !has_living_members(process.pid).unwrap());
+    assert_ne!(played.let_go(), LetGo::GivenUp);
+    drop(keeper);
+}
+
+#[test]
+fn where_the_file_names_no_process_the_held_lock_alone_counts() {
+    let mut played = Played::begin("sleep 100", |command| {
+        command.env("PLAY_UNWRITTEN", "1");
+    });
+    played.kill();
+    assert_eq!((played.let_go(), played.held()), (LetGo::Stuck, Held::Held));
+    for process in holders(&played.state.tenant_lock(&tenant("a"))).unwrap() {
+        signal_stranger(process, Signal::SIGKILL).unwrap();
+    }
+}
+
+#[test]
+fn the_lock_of_one_who_has_just_taken_it_is_never_given_up() {
+    let mut played = Played::begin("exit 0", |_| {});
+    played.kill();
+    eventually("nobody holds it", || played.held() == Held::Free);
+    // Taken, and nothing written yet: the file still speaks of the run that is over.
+    let lock = TenantLock::try_take(&played.state, &tenant("a")).unwrap().unwrap();
+    assert_eq!((played.let_go(), played.held()), (LetGo::Stuck, Held::Held));
+    lock.unlock().unwrap();
+}
