@@ -128,7 +128,6 @@ fn a_minute_without_the_server_loses_no_end_and_is_told_by_two_alerts() {
 }
 
 #[test]
-#[ignore = "alerts are told per database, not yet per server"]
 fn a_minute_without_the_server_of_twenty_databases_is_told_by_two_alerts_too() {
     let own = Cluster::start_own(&[]);
     let databases = own.own_databases(20, "gone");

@@ -128,7 +128,6 @@ fn a_full_disk_costs_output_and_no_run() {
 }
 
 #[test]
-#[ignore = "a start line is glued to a line that was cut off"]
 fn a_start_line_stands_alone_behind_a_line_that_was_cut_off() {
     let database = cluster().database();
     let mut supervisor = on_demand(&database, &["a"]).plan("a", "echo work").prepare();
@@ -254,7 +253,6 @@ fn a_state_folder_that_vanishes_under_a_run_and_then_its_supervisor_too_starts_n
 }
 
 #[test]
-#[ignore = "a run whose lock file is missing and whose row names no process yet is called lost, and runs twice"]
 fn a_state_folder_that_vanishes_under_a_young_run_does_not_make_others_call_it_lost() {
     let (database, go) = (cluster().database(), world().folder("go"));
     let mut supervisor = on_demand(&database, &["a", "b"]).plan("a", &gate(&go)).start();
