@@ -31,6 +31,10 @@ impl Scheduler {
                 open.insert(tenant);
                 continue;
             }
+            if own.is_some_and(|own| own.lives() && own.is_renumbered(&run)) {
+                // Opened by a repair whose answer was lost: said again, it tells the number.
+                continue;
+            }
             with_run.insert(tenant);
             if own.is_some_and(|own| own.lives()) {
                 self.other_run_seen(id, tenant, run);

@@ -60,3 +60,20 @@ fn a_child_whose_claim_a_failover_lost_lives_on_under_a_new_run_and_is_started_o
     assert_eq!(texts(&mut client, "SELECT value FROM tenantcron_status"), ["running"]);
     ends_well(&mut supervisor, &mut client, pid);
 }
+
+#[test]
+fn a_child_whose_run_bears_another_number_is_known_by_its_claim() {
+    let database = cluster().database();
+    let mut supervisor = Supervisor::builder()
+        .tenants(&["a"])
+        .database(&database)
+        .set("schedule.every", "1h")
+        .set("database.poll", "1s")
+        .prepare();
+    let mut client = database.connect();
+    let pid = one_that_runs(&mut supervisor, &mut client);
+    // As after a repair whose answer was lost.
+    client.batch_execute("UPDATE tenantcron_run SET id = DEFAULT").unwrap();
+    supervisor.wait_for_log("the row is running again", secs(30));
+    ends_well(&mut supervisor, &mut client, pid);
+}
