@@ -22,12 +22,12 @@ use std::path::Path;
 /// An adopted run.
 #[derive(Debug)]
 pub struct Adopted {
-    process: Process,
+    pub(super) process: Process,
     /// Of the main process, while it lives.
-    pidfd: Option<OwnedFd>,
-    lock: Option<OwnedFd>,
-    slot: Option<SlotLock>,
-    _keeper: KeeperLock,
+    pub(super) pidfd: Option<OwnedFd>,
+    pub(super) lock: Option<OwnedFd>,
+    pub(super) slot: Option<SlotLock>,
+    pub(super) keeper: KeeperLock,
 }
 
 /// What came of an adoption.
@@ -61,7 +61,7 @@ impl Adopted {
         if !lives(process)? {
             return Ok(Adoption::Ended);
         }
-        let mut adopted = Self { process, pidfd: leader(process)?, lock: None, slot: None, _keeper: keeper };
+        let mut adopted = Self { process, pidfd: leader(process)?, lock: None, slot: None, keeper };
         let path = folder.tenant_lock(tenant);
         // sudo and the like close what they inherit: a lock that nobody holds is taken, that nobody else starts the tenant.
         adopted.lock = locks::take_inheritable(&path)?;

@@ -26,6 +26,7 @@ mod syscall;
 mod tenant_lock;
 mod title;
 mod unrecorded;
+mod upgrade;
 
 #[cfg(test)]
 mod tests;
@@ -44,9 +45,10 @@ pub use lock_file::LockFile;
 pub use locks::{Held, Holder, KeeperLock, LockError, SupervisorLock, probe_keeper, probe_supervisor, probe_tenant};
 pub use poller::{Waker, wait};
 pub use reap::{Exit, Reaped, own_peak_kb, reap};
-pub use signals::{Meaning, Signals};
+pub use signals::{Meaning, Signals, SignalsBlocked};
 pub use slots::{SlotLock, Slots};
 pub use state_folder::{Places, StateError, StateFolder};
 pub use tenant_lock::TenantLock;
 pub use title::Title;
 pub use unrecorded::{EndsFile, KeptEnds, OwnEnds, kept_ends};
+pub use upgrade::{Handed, Inherited, Program, Stamp, look_into, memory_file_of, take_out};

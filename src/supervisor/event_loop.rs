@@ -10,14 +10,15 @@ use super::notify::Notifier;
 use super::outages::Outages;
 use super::registry::Registry;
 use super::runs::Runs;
+use super::upgrade::Upgrade;
 use super::why_file::WhyFile;
 use crate::config::{Config, Request};
 use crate::db::{Answer, Engine};
 use crate::logging::Log;
 use crate::model::{DatabaseId, Identity, Moment, Tenant, TenantName};
 use crate::process::{
-    self, ChildEnvironment, Process, Signals, SlotLock, Slots, Spawner, StateFolder, SupervisorLock, TenantLock, Title,
-    Waker,
+    self, ChildEnvironment, Process, Program, Signals, SlotLock, Slots, Spawner, StateFolder, SupervisorLock,
+    TenantLock, Title, Waker,
 };
 use crate::scheduler::{Action, Event, ExitReason, Mode, Scheduler};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -90,6 +91,13 @@ pub struct Supervisor {
     pub(super) pruned: HashMap<DatabaseId, Moment>,
     pub(super) adopted_seen: Moment,
     pub(super) reload_wanted: bool,
+    /// A stop or drain was asked for by a signal.
+    pub(super) stop_asked: bool,
+    pub(super) upgrade: Upgrade,
+    /// When the first of the programs in this place began.
+    pub(super) born: Moment,
+    /// How this program was started.
+    pub(super) program: Program,
     pub(super) leaving: Option<ExitReason>,
     pub(super) worst_exit: i32,
     /// Runs that are over.
@@ -132,6 +140,7 @@ impl Supervisor {
         let now = self.clock.now();
         self.lister.ask(now, &self.engine, &self.spawner, &self.environment, &self.waker);
         self.take_listing()?;
+        self.mind_the_upgrade();
         if std::mem::take(&mut self.reload_wanted) {
             self.reload();
         }
@@ -144,6 +153,9 @@ impl Supervisor {
                 self.perform(action);
             }
             self.announce();
+            if self.events.is_empty() {
+                self.replace_program();
+            }
         }
         self.keep_ends();
         self.show();
@@ -196,6 +208,7 @@ impl Supervisor {
             self.core.next_deadline(),
             Some(self.lister.deadline()),
             self.watchdog_due,
+            self.upgrade_deadline(),
             soon(self.follow.is_active(), Duration::from_millis(100)),
             soon(self.log.owes(), Duration::from_millis(500)),
             soon(self.runs.iter().any(|(_, run)| run.adopted.is_some()), Duration::from_secs(1)),

@@ -21,7 +21,7 @@ impl Supervisor {
             Action::Close(closing) => self.close(&closing),
             Action::Renumber { tenant, run, started_at } => self.renumber(&tenant, run, started_at),
             Action::Forget { file } => self.forget_ends(file),
-            Action::Upgrade => self.events.push_back(Event::UpgradeFailed),
+            Action::Upgrade => self.upgrade_now(),
             Action::Exit { reason } => self.leaving = Some(reason),
         }
     }

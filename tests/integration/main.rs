@@ -45,3 +45,4 @@ mod status;
 mod takeover;
 mod two_nodes;
 mod unrecorded;
+mod upgrade;
