@@ -66,3 +66,9 @@ fn nodes_that_take_over_survive_two_dead_frozen_or_stopped() {
 fn the_row_lock_alone_is_enough_and_the_unique_index_a_second_line() {
     holds(Rules { broken: &[Mutation::NoUniqueIndex], ..ROUNDS }, 100_000, &[SEEN_ADOPTED, SEEN_LOST, SEEN_LATE]);
 }
+
+#[test]
+fn a_lock_kept_until_the_end_is_recorded_tells_siblings_as_well_as_the_file_does() {
+    let broken = &[Mutation::UnrecordedOfTheDeadOnly, Mutation::LockUntilRecorded];
+    holds(Rules { broken, ..ONE_HOST }, 300_000, &[SEEN_ADOPTED, SEEN_LOST, SEEN_LATE]);
+}

@@ -2,7 +2,7 @@
 
 use crate::protocol::Protocol;
 use crate::rules::Mutation;
-use crate::world::{Fate, Life, Local, NODES, RunId, Stage, TENANTS, World, Wrong};
+use crate::world::{Fate, Life, Local, NODES, Outcome, RunId, Stage, TENANTS, World, Wrong};
 
 /// What is true of an open run of this node that its supervisor does not know (`process::examine`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,8 @@ impl Protocol {
             return false;
         }
         let holds = |stage: Stage| match stage {
-            Stage::Idle | Stage::Ended(..) => false,
+            Stage::Idle => false,
+            Stage::Ended(_, outcome) => outcome.is_end() && self.rules.has(Mutation::LockUntilRecorded),
             Stage::Offered => !self.rules.has(Mutation::ClaimBeforeLock),
             Stage::Starting(_) | Stage::Running(_) | Stage::Adopted(_) => true,
         };
@@ -72,11 +73,14 @@ impl Protocol {
         } else {
             by_lock
         };
+        let keeps = |stage| match stage {
+            Stage::Adopted(_) => true,
+            Stage::Ended(_, outcome) => outcome == Outcome::Adopted && self.rules.has(Mutation::LockUntilRecorded),
+            Stage::Idle | Stage::Offered | Stage::Starting(_) | Stage::Running(_) => false,
+        };
         let mut others = self.stages_on(world, host, tenant).filter(|(other, _)| *other != it);
         Some(match verdict {
-            Verdict::Living | Verdict::Dead if others.any(|(_, stage)| matches!(stage, Stage::Adopted(_))) => {
-                Verdict::Supervised
-            }
+            Verdict::Living | Verdict::Dead if others.any(|(_, stage)| keeps(stage)) => Verdict::Supervised,
             Verdict::Living | Verdict::Dead | Verdict::Supervised | Verdict::Claimed => verdict,
         })
     }

@@ -71,6 +71,8 @@ pub enum Mutation {
     NoUnrecorded,
     /// An end that a living supervisor has not recorded yet keeps nobody from declaring the run lost.
     UnrecordedOfTheDeadOnly,
+    /// Not broken but another way: tenant lock and keeper are let go when the end is recorded, not when it is seen.
+    LockUntilRecorded,
     /// A run is ended where its lease ends, not before.
     FenceAtLease,
     /// A confirmed life counts from the answer, not from when the refresh was sent.

@@ -134,16 +134,12 @@ impl Protocol {
         Some(())
     }
 
-    /// In order, at once; also by one that was stopped just before it.
+    /// Also by one that was stopped just before it.
     pub(crate) fn spawn(&self, world: &mut World, it: usize, tenant: usize) -> Option<()> {
         let from = &world.supervisors[it];
-        let starting = |tenant: usize| match from.watches[tenant].stage {
-            Stage::Starting(run) => Some(run),
-            _ => None,
-        };
-        let first = (0..tenant).all(|tenant| starting(tenant).is_none());
-        let run = starting(tenant).filter(|_| first && matches!(from.life, Life::Running | Life::Waking))?;
-        self.start_child(world, self.rules.host_of(it), tenant, run, true);
+        let awake = matches!(from.life, Life::Running | Life::Waking);
+        let Stage::Starting(run) = from.watches[tenant].stage else { return None };
+        awake.then(|| self.start_child(world, self.rules.host_of(it), tenant, run, true))?;
         world.supervisors[it].watches[tenant].stage = Stage::Running(run);
         Some(())
     }
@@ -205,11 +201,11 @@ impl Protocol {
         Some(())
     }
 
-    /// Every look first records the ends that dead supervisors left.
+    /// Every look first records the ends that dead supervisors left. Their file stays until that is done.
     pub(crate) fn take_up(&self, world: &mut World, it: usize, tenant: usize) -> Option<()> {
         let idle = world.supervisors[it].watches[tenant].stage == Stage::Idle;
         (idle && self.is_free(world, it)).then_some(())?;
-        let (run, outcome) = world.hosts[self.rules.host_of(it)][tenant].unrecorded.take()?;
+        let (run, outcome) = world.hosts[self.rules.host_of(it)][tenant].unrecorded?;
         world.supervisors[it].watches[tenant].stage = Stage::Ended(run, outcome);
         Some(())
     }
