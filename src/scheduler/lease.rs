@@ -19,14 +19,16 @@ pub(super) struct Fence {
     pub kill: Moment,
 }
 
+/// An adopted run whose lease may be over for long is asked after before it is ended: where nobody took it, it goes on.
+pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// A look comes so long after a lease is over, that it is over for certain.
 const AFTERWARDS: Duration = Duration::from_millis(100);
 
 impl Run {
     pub fn fence(&self, kill_after: Duration) -> Option<Fence> {
         self.lease.map(|lease| Fence {
-            ask: self.confirmed + lease.saturating_sub(kill_after + FENCE_MARGIN),
-            kill: self.confirmed + lease.saturating_sub(FENCE_MARGIN),
+            ask: (self.confirmed + lease.saturating_sub(kill_after + FENCE_MARGIN)).max(self.grace),
+            kill: (self.confirmed + lease.saturating_sub(FENCE_MARGIN)).max(self.grace),
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use super::action::Action;
 use super::event::{Unknown, Verdict};
+use super::lease::FIRST_ANSWER;
 use super::notice::Notice;
 use super::rules::{Mode, REBOOT_SILENCE};
 use super::run::{Phase, Run};
@@ -166,6 +167,7 @@ impl Scheduler {
         run.age_at_began = age;
         run.lease = open.lease;
         run.confirmed = confirmed;
+        run.grace = now + FIRST_ANSWER;
         run.timeout_at = timeout.map(|timeout| now + timeout.saturating_sub(age));
         // An adoption begins with a refresh, so that other nodes see that somebody watches.
         run.refresh_due = now;

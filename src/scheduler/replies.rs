@@ -150,6 +150,7 @@ impl Scheduler {
             Refreshed::Confirmed => {
                 if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
                     run.confirmed = sent;
+                    run.grace = Moment::default();
                 }
                 self.refreshed(tenant, None);
             }
