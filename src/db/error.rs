@@ -46,6 +46,11 @@ impl fmt::Display for ConnectError {
 }
 
 impl ConnectError {
+    /// True if the server could not even be spoken to.
+    pub fn is_of_line(&self) -> bool {
+        matches!(self, Self::Silent(_) | Self::Name(..) | Self::Line(_))
+    }
+
     /// True if no other database of the server could be reached either.
     fn is_of_server(&self) -> bool {
         match self {

@@ -31,7 +31,7 @@ mod upgrade;
 #[cfg(test)]
 mod tests;
 
-pub use adopt::{Verdict, examine, lives};
+pub use adopt::{Heard, Verdict, examine, lives};
 pub use adopted::{Adopted, Adoption};
 pub use child::{Spawn, SpawnFailure, Spawned, Spawner};
 pub use command::{Command, Printed};

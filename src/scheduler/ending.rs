@@ -107,6 +107,7 @@ impl Scheduler {
         let database = self.databases_mut(database);
         database.runs.remove(&id);
         database.to_record.push(id);
+        database.claims_after = now;
         if down {
             self.keep_end(id);
         }

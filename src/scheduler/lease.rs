@@ -80,7 +80,7 @@ impl Scheduler {
             let (name, run) = (tenant.name().clone(), run.clone());
             if run.identity.host == self.rules.identity.host {
                 // On this very host the kernel knows more than a lease.
-                self.examine(name, run);
+                self.examine(database, name, run);
             } else {
                 self.release(id, Some(run));
             }

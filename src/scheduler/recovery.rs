@@ -31,6 +31,10 @@ impl Scheduler {
                 open.insert(tenant);
                 continue;
             }
+            if own.is_some_and(|own| own.lives() && own.is_renumbered(&run)) {
+                // Opened by a repair whose answer was lost: said again, it tells the number.
+                continue;
+            }
             with_run.insert(tenant);
             if own.is_some_and(|own| own.lives()) {
                 self.other_run_seen(id, tenant, run);
@@ -80,16 +84,22 @@ impl Scheduler {
         } else if self.stop.is_asked() {
             // Nothing is taken on by a supervisor that leaves; its successor looks at once.
         } else if run.identity.host == self.rules.identity.host {
-            self.examine(name, run);
+            self.examine(id, name, run);
         } else if self.is_silent(id, &run) {
-            self.examine(name, run);
+            self.examine(id, name, run);
         }
     }
 
-    pub(super) fn examine(&mut self, tenant: TenantName, run: OpenRun) {
+    pub(super) fn examine(&mut self, id: DatabaseId, tenant: TenantName, run: OpenRun) {
         self.examining += 1;
         let may_adopt = self.rules.mode == Mode::Daemon && self.is_ours(&run);
-        self.actions.push(Action::Examine(Unknown { tenant, run, may_adopt }));
+        let silent = self.is_long_silent(id, &run);
+        self.actions.push(Action::Examine(Unknown { tenant, run, may_adopt, silent }));
+    }
+
+    /// Not confirmed for longer than any watcher would let pass.
+    pub(super) fn is_long_silent(&self, id: DatabaseId, run: &OpenRun) -> bool {
+        self.database_now(id).is_some_and(|now| now.since(run.alive_at) >= REBOOT_SILENCE)
     }
 
     /// Of this instance and node, on whatever host.

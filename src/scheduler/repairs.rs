@@ -5,15 +5,27 @@
 use super::action::Action;
 use super::event::{Unknown, Verdict};
 use super::notice::Notice;
-use super::run::{Phase, Why};
+use super::run::{Phase, Run, Why};
 use super::state::Scheduler;
 use super::tenant::{Stage, TenantId};
-use crate::model::{DatabaseId, Exchange, OpenRun, Repair, Repaired, RowValue, RunId};
+use crate::model::{DatabaseId, Exchange, OpenRun, Repair, Repaired, RowValue, RunId, RunIdentity};
 use std::collections::HashSet;
 use std::time::Duration;
 
 /// What somebody holds locked is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Run {
+    /// The same claim, or the same process, under another number.
+    pub(super) fn is_renumbered(&self, open: &OpenRun) -> bool {
+        let OpenRun { identity, pid, pid_start, .. } = open;
+        let claimed = RunIdentity { id: identity.id, ..self.identity.clone() } == *identity;
+        let process = self.pid.is_some_and(|own| pid.zip(*pid_start) == Some(own));
+        let ours =
+            RunIdentity { id: identity.id, started_at: identity.started_at, ..self.identity.clone() } == *identity;
+        claimed || ours && process
+    }
+}
 
 impl Scheduler {
     /// Runs of ours in this database that live: those not among the open runs, or whose row is `odd`, are repaired.
@@ -42,7 +54,8 @@ impl Scheduler {
             self.another_is_open(tenant, &run);
         } else if run.identity.host == self.rules.identity.host {
             self.examining += 1;
-            self.actions.push(Action::Examine(Unknown { tenant: name, run, may_adopt: false }));
+            let silent = self.is_long_silent(id, &run);
+            self.actions.push(Action::Examine(Unknown { tenant: name, run, may_adopt: false, silent }));
         } else if self.is_silent(id, &run) {
             // Of before a reboot, and back with an old copy of the rows. Our own child holds the lock.
             self.lose_stray(tenant, run);

@@ -7,7 +7,7 @@ use super::notice::Notice;
 use super::rules::Mode;
 use super::run::Why;
 use super::starting::Terms;
-use super::state::Scheduler;
+use super::state::{Scheduler, Timer};
 use super::tenant::{Row, Stage, TenantId};
 use crate::model::{
     Claimed, DatabaseId, Finished, Moment, Polled, Refreshed, Reply, RowValue, StatusRow, Trouble, TroubleKind,
@@ -209,9 +209,18 @@ impl Scheduler {
         if all_considered && !left.is_empty() {
             // Another node was faster, or a row is locked, or a limit is reached: look again before the next offer.
             let again = self.now + LOOK_AGAIN;
+            // A limit that another node has filled is no reason to forget the rows: the next place that we free ourselves
+            // is claimed along with its record.
+            let limited = self.rules.shared && self.rules.cluster_limit.max(self.rules.group_limit) > 0;
+            if limited {
+                self.databases_mut(id).claims_after = again;
+                self.timers.insert((again, Timer::Fill));
+            }
             for tenant in &left {
                 if let Some(state) = self.tenants.get_mut(*tenant) {
-                    state.row = None;
+                    if !limited {
+                        state.row = None;
+                    }
                     let key = state.listed.key.clone();
                     self.databases_mut(id).look_again(key, again);
                 }

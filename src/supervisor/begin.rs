@@ -193,6 +193,7 @@ impl Supervisor {
             closed: 0,
             left_out: false,
             met: false,
+            outages: super::outages::Outages::default(),
             identity,
             config,
         };

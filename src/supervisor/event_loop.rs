@@ -1,12 +1,13 @@
 //! The loop: wait until something happens or the core's deadline passes, gather, let the core decide, obey.
 
-use super::announce::{Names, announce};
+use super::announce::{Names, announce, announce_returned};
 use super::begin::StartError;
 use super::clock::Clock;
 use super::follow::{self, Follow};
 use super::keeping::Keeping;
 use super::listing::Lister;
 use super::notify::Notifier;
+use super::outages::Outages;
 use super::registry::Registry;
 use super::runs::Runs;
 use super::upgrade::Upgrade;
@@ -86,6 +87,7 @@ pub struct Supervisor {
     pub(super) why_due: Moment,
     pub(super) why_told: WhyFile,
     pub(super) alerted: BTreeMap<String, Moment>,
+    pub(super) outages: Outages,
     pub(super) pruned: HashMap<DatabaseId, Moment>,
     pub(super) adopted_seen: Moment,
     pub(super) reload_wanted: bool,
@@ -184,6 +186,8 @@ impl Supervisor {
     }
 
     fn announce(&mut self) {
+        let now = self.clock.now();
+        let mut outages = std::mem::take(&mut self.outages);
         for notice in self.core.take_notices() {
             if self.mode == Mode::DryRun
                 && let crate::scheduler::Notice::Would { tenant, what } = &notice
@@ -191,8 +195,10 @@ impl Supervisor {
                 follow::print(format!("{tenant}: {what}\n").as_bytes());
                 continue;
             }
-            announce(&notice, self);
+            announce(&notice, self, &mut outages, now);
         }
+        announce_returned(&mut outages, self, now);
+        self.outages = outages;
     }
 
     fn wait(&mut self) -> Result<Vec<Source>, StartError> {
@@ -224,6 +230,12 @@ impl Supervisor {
 impl Names for Supervisor {
     fn database(&self, id: DatabaseId) -> String {
         self.shown(id)
+    }
+
+    fn server(&self, id: DatabaseId) -> Option<(String, usize)> {
+        let url = self.registry.url(id)?;
+        let beside = self.registry.beside(url);
+        (beside > 1).then(|| (url.server(), beside))
     }
 
     fn log_of(&self, tenant: &TenantName) -> String {

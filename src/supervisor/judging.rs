@@ -4,7 +4,7 @@
 use super::event_loop::Supervisor;
 use super::runs::Belongings;
 use crate::model::{RunId, TenantName};
-use crate::process::{self, Adopted, Adoption, LetGo, Process};
+use crate::process::{self, Adopted, Adoption, Heard, LetGo, Process};
 use crate::scheduler::{Event, Unknown, Verdict};
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ const SEARCH_AGAIN: Duration = Duration::from_secs(60);
 
 impl Supervisor {
     pub(super) fn examine(&mut self, unknown: &Unknown) {
-        let Unknown { tenant, run, may_adopt } = unknown;
-        let mut verdict = match process::examine(&self.state, tenant, run, &self.identity.host, self.me) {
+        let Unknown { tenant, run, may_adopt, silent } = unknown;
+        let heard = if *silent { Heard::LongAgo } else { Heard::Lately };
+        let mut verdict = match process::examine(&self.state, tenant, run, heard, &self.identity.host, self.me) {
             Ok(process::Verdict::Dead) => Verdict::Dead,
             Ok(process::Verdict::Living { process }) if *may_adopt => self.adopt(tenant, run.identity.id, process),
             Ok(process::Verdict::Living { .. } | process::Verdict::Supervised { .. }) => Verdict::Supervised,

@@ -17,6 +17,7 @@ mod keeping;
 mod leave;
 mod listing;
 mod notify;
+mod outages;
 mod perform;
 mod place;
 mod registry;

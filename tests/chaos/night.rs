@@ -5,7 +5,7 @@ use super::judge::{Evidence, Promises};
 use super::nodes::{Footprint, Node};
 use super::report::Reporter;
 use super::schedule::{NODES, Night};
-use super::tenants::{self, Tenant};
+use super::tenants::{self, LEASE, Tenant};
 use super::timeline::{Nanos, nanos, now};
 use super::watch::watch;
 use super::{CLUSTER, TAKEOVER, UNRECORDED, UPGRADES, WORKERS};
@@ -91,7 +91,7 @@ fn configuration(tenants: &[Tenant], variant: Variant) -> Configuration {
     let plain = tenants::configured(plain, tenants);
     match variant {
         Variant::Plain => plain,
-        Variant::Takeover => plain.set("cluster.takeover_after", "22s"),
+        Variant::Takeover => plain.set("cluster.takeover_after", format!("{}s", LEASE.as_secs())),
     }
 }
 

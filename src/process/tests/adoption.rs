@@ -57,7 +57,7 @@ impl Played {
     }
 
     fn verdict(&self, run: &OpenRun) -> Verdict {
-        examine(&self.state, &tenant("a"), run, &host().unwrap(), self.me).unwrap()
+        examine(&self.state, &tenant("a"), run, Heard::Lately, &host().unwrap(), self.me).unwrap()
     }
 
     fn content(&self) -> LockFile {
@@ -111,7 +111,7 @@ fn a_run_under_a_living_supervisor_is_its_own_and_under_a_dead_one_is_adopted() 
     assert!(adopted.has_lock() && adopted.has_slot() && adopted.is_living().unwrap());
     assert_eq!(played.verdict(&open_run()), Verdict::Living { process }, "ours to keep is no other's");
     let other = Process { start: 1, ..played.me };
-    let judged = examine(&played.state, &tenant("a"), &open_run(), &host().unwrap(), other).unwrap();
+    let judged = examine(&played.state, &tenant("a"), &open_run(), Heard::Lately, &host().unwrap(), other).unwrap();
     assert_eq!(judged, Verdict::Supervised { by: played.me }, "another sees who keeps it");
     assert!(matches!(played.adopt(), Adoption::KeptBy(Holder::Process(by)) if by == played.me));
 
@@ -216,7 +216,7 @@ fn a_run_that_we_claimed_and_never_started_is_dead_although_we_hold_the_lock() {
     let (state, me, host) = (state(folder.path()), Process::me().unwrap(), host().unwrap());
     let mut lock = TenantLock::try_take(&state, &tenant("a")).unwrap().unwrap();
     lock.write_claiming(me, &host).unwrap();
-    assert_eq!(examine(&state, &tenant("a"), &open_run(), &host, me).unwrap(), Verdict::Dead);
+    assert_eq!(examine(&state, &tenant("a"), &open_run(), Heard::Lately, &host, me).unwrap(), Verdict::Dead);
     lock.unlock().unwrap();
 }
 
@@ -297,4 +297,15 @@ fn the_lock_of_one_who_has_just_taken_it_is_never_given_up() {
     let lock = TenantLock::try_take(&played.state, &tenant("a")).unwrap().unwrap();
     assert_eq!((played.let_go(), played.held()), (LetGo::Stuck, Held::Held));
     lock.unlock().unwrap();
+}
+
+#[test]
+fn where_no_file_and_no_row_name_a_process_the_run_is_dead_only_after_a_long_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, me, host) = (state(folder.path()), Process::me().unwrap(), host().unwrap());
+    let judge = |run: &OpenRun, heard| examine(&state, &tenant("a"), run, heard, &host, me).unwrap();
+    assert_eq!(judge(&open_run(), Heard::Lately), Verdict::Claimed, "its state folder may have been emptied");
+    assert_eq!(judge(&open_run(), Heard::LongAgo), Verdict::Dead);
+    let named = OpenRun { pid: Some(me.pid), pid_start: Some(me.start - 1), ..open_run() };
+    assert_eq!(judge(&named, Heard::Lately), Verdict::Dead, "the row names a process, and it is gone");
 }

@@ -3,6 +3,7 @@
 use super::bench::{Bench, name, open_run, rules, sec, tenant};
 use crate::model::{DatabaseId, Tenant};
 use crate::scheduler::{Event, Exit, Listed, Reason, Rules};
+use std::time::Duration;
 
 const FOUR: [(&str, &str, i64); 4] =
     [("a", "needed", -900), ("b", "needed", -800), ("c", "needed", -700), ("d", "needed", -600)];
@@ -124,4 +125,22 @@ fn a_database_that_is_busy_delays_nobody_elsewhere() {
     bench.list([elsewhere("a", 0), elsewhere("b", 1), elsewhere("c", 2)]);
     bench.pass(sec(1));
     assert_eq!((bench.started.as_slice(), hangs.len()), (["a", "b", "c"].map(String::from).as_slice(), 1));
+}
+
+#[test]
+fn a_place_that_an_own_end_frees_is_claimed_along_with_its_record_although_the_limit_was_reached_before() {
+    let rules = Rules { workers: 2, cluster_limit: 9, ..rules() };
+    let mut bench = Bench::with_rows(rules, &[("a", "needed", -900), ("b", "needed", -800)]);
+    // As where another node fills the limit: of two offers only one is taken.
+    bench.locked = vec!["b".into()];
+    bench.list([tenant("a"), tenant("b")]);
+    assert_eq!(bench.started, ["a"]);
+    bench.locked.clear();
+    let claims = bench.claims().len();
+    bench.pass(Duration::from_millis(500));
+    assert_eq!(bench.claims().len(), claims, "not again and again");
+    bench.ends("a", Exit::Code(0));
+    assert_eq!(bench.started, ["a", "b"], "at once");
+    let exchange = bench.exchanges.iter().rev().find(|(_, exchange)| exchange.claim.is_some()).unwrap();
+    assert_eq!(exchange.1.finish.len(), 1, "in one exchange");
 }
