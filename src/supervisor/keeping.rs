@@ -205,7 +205,12 @@ impl Supervisor {
             return;
         }
         self.tell_databases();
-        log::info!("{} ends that pid {} could not record: {}", ends.len(), kept.writer, kept.path.display());
+        let whom = if kept.writer == self.me {
+            "the program before".to_owned()
+        } else {
+            format!("the supervisor that was pid {}", kept.writer)
+        };
+        log::info!("{} ends that {whom} could not record, from {}", ends.len(), kept.path.display());
         self.keeping.last += 1;
         self.keeping.files.insert(self.keeping.last, Told { kept, host: file.host, left });
         self.events.push_back(Event::EndsFound { file: self.keeping.last, ends });

@@ -46,3 +46,4 @@ mod takeover;
 mod two_nodes;
 mod unrecorded;
 mod upgrade;
+mod upgrade_refused;
