@@ -157,3 +157,18 @@ fn a_server_that_refuses_is_seen_as_one() {
     relay.heal();
     assert!(hear(&mut hanging).is_err());
 }
+
+#[test]
+fn it_may_fall_silent_in_the_middle_of_a_word() {
+    let (port, heard) = echo();
+    let relay = Relay::start(port);
+    let mut stream = connect(&relay);
+    relay.go(Way::HangsAfter(2));
+    stream.write_all(b"abc").unwrap();
+    assert_eq!([heard.recv_timeout(secs(5)).unwrap(), heard.recv_timeout(secs(5)).unwrap()], *b"ab");
+    assert!(heard.recv_timeout(millis(200)).is_err());
+    relay.heal();
+    let mut answer = [0; 3];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"abc");
+}

@@ -28,6 +28,8 @@ pub enum Way {
     Cut,
     /// It accepts, keeps connections open and forwards nothing.
     Hangs,
+    /// So many bytes still reach the server, then it hangs: in the middle of what somebody says.
+    HangsAfter(u64),
     /// What clients say reaches the server, what that answers is held back.
     HoldsAnswers,
     /// Everything arrives so much later, in both directions.
@@ -163,7 +165,7 @@ impl Exchange {
                 done.send(()).ok();
             }
             self.accept(&mut open);
-            open.retain_mut(|connection| connection.carry(self.way, &self.counts));
+            open.retain_mut(|connection| connection.carry(&mut self.way, &self.counts));
             self.counts.open.store(open.len() as u64, Ordering::SeqCst);
         }
     }
@@ -234,14 +236,25 @@ struct Connection {
 
 impl Connection {
     /// Moves what can be moved; false once it is over.
-    fn carry(&mut self, way: Way, counts: &Counts) -> bool {
-        let delay = if let Way::Delays(delay) = way { delay } else { Duration::ZERO };
-        let (hangs, holds_answers) = (way == Way::Hangs, matches!(way, Way::Hangs | Way::HoldsAnswers));
+    fn carry(&mut self, way: &mut Way, counts: &Counts) -> bool {
+        let delay = if let Way::Delays(delay) = *way { delay } else { Duration::ZERO };
+        let holds_answers = matches!(way, Way::Hangs | Way::HangsAfter(_) | Way::HoldsAnswers);
         self.up.take(&self.client, delay);
         let Some(server) = &self.server else { return holds_answers };
         self.down.take(server, delay);
-        let up = hangs || self.up.give(server, &counts.to_server);
-        let down = holds_answers || self.down.give(&self.client, &counts.to_clients);
+        let up = match way {
+            Way::Hangs => true,
+            Way::HangsAfter(left) => {
+                let going = self.up.give(server, &counts.to_server, left);
+                if *left == 0 {
+                    *way = Way::Hangs;
+                }
+                going
+            }
+            _ => self.up.give(server, &counts.to_server, &mut { u64::MAX }),
+        };
+        let passes = !matches!(way, Way::Hangs | Way::HoldsAnswers);
+        let down = !passes || self.down.give(&self.client, &counts.to_clients, &mut { u64::MAX });
         // A server that has said its last word hears nothing more.
         up && down && !self.down.over
     }
@@ -292,15 +305,17 @@ impl Pipe {
         }
     }
 
-    /// False if the far side takes nothing more.
-    fn give(&mut self, mut to: &TcpStream, count: &AtomicU64) -> bool {
+    /// Hands on what is due, so many bytes at most. False if the far side takes nothing more.
+    fn give(&mut self, mut to: &TcpStream, count: &AtomicU64, most: &mut u64) -> bool {
         let now = Instant::now();
         while let Some((at, piece)) = self.held.front_mut() {
-            if *at > now {
+            let size = piece.len().min(usize::try_from(*most).unwrap_or(usize::MAX));
+            if *at > now || size == 0 {
                 return true;
             }
-            match to.write(piece) {
+            match to.write(&piece[..size]) {
                 Ok(size) => {
+                    *most -= size as u64;
                     piece.drain(..size);
                     self.bytes -= size;
                     count.fetch_add(size as u64, Ordering::SeqCst);
