@@ -1,6 +1,7 @@
 //! What is to be said to each database, and how it fares: poll due, exchange in flight, down and backing off.
 
 use super::backoff::Backoff;
+use super::carried::Hold;
 use super::found::Found;
 use super::notice::Notice;
 use super::rules::REFRESH_EVERY;
@@ -215,7 +216,7 @@ impl Scheduler {
     /// The next moment at which there is something to say to it.
     fn database_deadline(&self, id: DatabaseId) -> Option<Moment> {
         let database = self.database(id)?;
-        if database.in_flight.is_some() || database.awaiting_locks {
+        if database.in_flight.is_some() || database.awaiting_locks || self.hold != Hold::No {
             return None;
         }
         let look = database.look_later.values().min().copied();

@@ -124,15 +124,17 @@ impl Scheduler {
             (_, outcome) => Notice::EndRecovered { tenant, run, outcome },
         });
         let key = found.finish.run.key;
-        if let Some(tenant) = self.tenants.by_key(id, &key).and_then(|tenant| self.tenants.get_mut(tenant)) {
-            if tenant.other.as_ref().is_some_and(|other| other.identity.id == run) {
-                tenant.other = None;
+        if let Some(tenant) = self.tenants.by_key(id, &key)
+            && let Some(state) = self.tenants.get_mut(tenant)
+        {
+            if state.other.as_ref().is_some_and(|other| other.identity.id == run) {
+                state.other = None;
             }
-            let idle = tenant.is_idle();
-            if idle {
-                tenant.row = None;
+            if state.is_idle() {
+                state.row = None;
                 self.databases_mut(id).look_at.insert(key);
             }
+            self.touch(tenant);
         }
         if let Some(file) = found.file
             && let Some(left) = self.files.get_mut(&file)
