@@ -10,7 +10,7 @@ CARGO ?= cargo
 binary = $(or $(CARGO_TARGET_DIR),target)/release/tenantcron
 INSTALL = install
 
-.PHONY: help build demo test check bench install deps
+.PHONY: help build demo test chaos check bench install deps
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,6 +25,10 @@ demo: ## twelve tenants for a minute, on a private PostgreSQL; leaves nothing be
 
 test: deps ## the whole suite; its tests mostly wait, so more of them at once than there are CPUs
 	RUST_TEST_THREADS=6 $(CARGO) test --locked
+
+chaos: deps ## MINUTES=n SEED=s: three nodes and a server under random faults, judged (`make test` has two minutes of it)
+	CHAOS_MINUTES=$(or $(MINUTES),10) CHAOS_SEED=$(SEED) \
+	    $(CARGO) test --locked --test chaos three_nodes_under_faults -- --nocapture
 
 check: ## format and lints
 	$(CARGO) fmt --check

@@ -51,7 +51,7 @@ impl Engine {
 
     /// Says an exchange. One at a time for each database; a second waits for the first.
     pub fn exchange(&self, id: DatabaseId, exchange: Exchange) {
-        self.order(Order::Ask(id, Ask::Exchange(exchange)));
+        self.order(Order::Ask(id, Ask::Exchange(Box::new(exchange))));
     }
 
     /// Reads what `status` shows of these keys.

@@ -1,11 +1,11 @@
-//! Errors and what follows from them: SQLSTATE → wait, give up, tell a person. Every text names the
-//! database without its password, the reason, and what to do where something can be done.
+//! Errors and what follows from them: SQLSTATE → wait, give up, tell a person; this database's, or its whole
+//! server's. Every text names the database without its password, the reason, and what to do where something can be done.
 
 use super::url::{DatabaseUrl, PassfileProblem};
 use crate::model::{Trouble, TroubleKind};
 use std::error::Error as _;
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, io};
 use tokio_postgres::error::{Severity, SqlState};
 
 /// No session.
@@ -41,6 +41,17 @@ impl fmt::Display for ConnectError {
                 f.write_str(if is_about_password(error) { PASSWORD_HINT } else { "" })
             }
             Self::Session => f.write_str("no server of the kind that target_session_attrs asks for"),
+        }
+    }
+}
+
+impl ConnectError {
+    /// True if no other database of the server could be reached either.
+    fn is_of_server(&self) -> bool {
+        match self {
+            Self::Silent(_) | Self::Name(..) | Self::Line(_) | Self::Tls(_) | Self::Session => true,
+            Self::Files(_) => false,
+            Self::Login(error, _) => is_of_server(error),
         }
     }
 }
@@ -130,7 +141,16 @@ impl Failure {
             Self::Busy(why) => (TroubleKind::Refused, why.clone()),
             Self::ReadOnly => (TroubleKind::Refused, format!("nothing can be written{READ_ONLY_HINT}")),
         };
-        Trouble { kind, text: format!("database {url}: {why}"), whole_server: false }
+        Trouble { kind, text: format!("database {url}: {why}"), whole_server: self.is_of_server() }
+    }
+
+    /// True if the other databases of the server cannot do any better.
+    fn is_of_server(&self) -> bool {
+        match self {
+            Self::Server(error) | Self::Lost(error) | Self::Ended(error) => is_of_server(error),
+            Self::Late(_) | Self::ReadOnly => true,
+            Self::Unfit(_) | Self::Busy(_) => false,
+        }
     }
 }
 
@@ -143,7 +163,7 @@ pub(crate) fn unreachable(url: &DatabaseUrl, error: &ConnectError) -> Trouble {
     Trouble {
         kind: TroubleKind::Unreachable,
         text: format!("database {url}: cannot connect: {error}"),
-        whole_server: false,
+        whole_server: error.is_of_server(),
     }
 }
 
@@ -168,6 +188,21 @@ fn of_code(code: &SqlState) -> (TroubleKind, &'static str) {
         // what is left are rows or rights that our statements do not fit
         _ => (TroubleKind::Unfit, ""),
     }
+}
+
+/// True if the server said or did this for all its databases.
+fn is_of_server(error: &tokio_postgres::Error) -> bool {
+    match error.as_db_error() {
+        // A database's own CONNECTION LIMIT has the code of the server's; the function that refused tells them apart.
+        Some(db) => code_is_of_server(db.code()) && db.routine() != Some("CheckMyDatabase"),
+        None => error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>()),
+    }
+}
+
+/// Shutting down, crashed, starting up; no disk, memory or connection left; read-only; the line itself.
+fn code_is_of_server(code: &SqlState) -> bool {
+    matches!(code.code(), "57P01" | "57P02" | "57P03" | "53100" | "53200" | "53300" | "25006")
+        || code.code().starts_with("08")
 }
 
 /// An error with its causes.
@@ -207,6 +242,58 @@ mod tests {
             (SqlState::NOT_NULL_VIOLATION, TroubleKind::Unfit),
         ] {
             assert_eq!(of_code(&code).0, want, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_tells_a_server_that_fails_from_one_of_its_databases() {
+        for (code, want) in [
+            (SqlState::ADMIN_SHUTDOWN, true),
+            (SqlState::CRASH_SHUTDOWN, true),
+            (SqlState::CANNOT_CONNECT_NOW, true),
+            (SqlState::TOO_MANY_CONNECTIONS, true),
+            (SqlState::DISK_FULL, true),
+            (SqlState::READ_ONLY_SQL_TRANSACTION, true),
+            (SqlState::CONNECTION_FAILURE, true),
+            (SqlState::PROTOCOL_VIOLATION, true),
+            (SqlState::from_code("57P04"), false), // this database was dropped
+            (SqlState::from_code("57P05"), false), // this session was idle for too long
+            (SqlState::QUERY_CANCELED, false),
+            (SqlState::UNDEFINED_DATABASE, false),
+            (SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, false), // ALLOW_CONNECTIONS false
+            (SqlState::INVALID_PASSWORD, false),
+            (SqlState::INVALID_AUTHORIZATION_SPECIFICATION, false),
+            (SqlState::INSUFFICIENT_PRIVILEGE, false),
+            (SqlState::INVALID_COLUMN_REFERENCE, false), // no unique index on the key
+            (SqlState::UNDEFINED_TABLE, false),
+            (SqlState::T_R_DEADLOCK_DETECTED, false),
+            (SqlState::LOCK_NOT_AVAILABLE, false),
+        ] {
+            assert_eq!(code_is_of_server(&code), want, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_came_without_a_code_is_the_servers_but_for_what_a_person_must_mend_here() {
+        let url = DatabaseUrl::parse("postgresql://u@h/d", &Default::default()).unwrap();
+        let second = Duration::from_secs(1);
+        for (error, want) in [
+            (ConnectError::Silent(second), true),
+            (ConnectError::Name("h".into(), "no such name".into()), true),
+            (ConnectError::Line("refused".into()), true),
+            (ConnectError::Tls("expired".into()), true),
+            (ConnectError::Session, true),
+            (ConnectError::Files("no such file".into()), false),
+        ] {
+            assert_eq!(unreachable(&url, &error).whole_server, want, "{error:?}");
+        }
+        for (failure, want) in [
+            (Failure::Late(second), true),
+            (Failure::ReadOnly, true),
+            (Failure::Unfit("no index".into()), false),
+            (Failure::Busy("a table is in use".into()), false),
+        ] {
+            assert_eq!(failure.trouble(&url, true).whole_server, want, "{failure:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! One exchange on one session: every part in one transaction, sent in one flight, in the order finish, undo,
-//! release, refresh, reset, claim, poll. Traps: COMMIT of an aborted transaction answers Ok, so every
+//! release, repair, refresh, reset, claim, poll. Traps: COMMIT of an aborted transaction answers Ok, so every
 //! statement's own answer is looked at; what follows the commit (odd ends, rows to create) must not make
 //! a committed exchange look failed.
 
@@ -66,20 +66,22 @@ type Flown = (Reply, Vec<Option<Finished>>, Option<Read>);
 
 async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Result<Flown, Failure> {
     let Ground { client, statements, look, prepared, .. } = ground;
-    let Exchange { undo, release, refresh, reset, claim, poll, .. } = exchange;
+    let Exchange { undo, release, repair, refresh, reset, claim, poll, .. } = exchange;
     let guarded = claim.as_ref().is_some_and(crate::model::Claim::is_limited);
-    let lists = [ends.is_empty(), undo.is_empty(), release.is_empty(), refresh.is_empty(), reset.is_empty()];
+    let lists =
+        [ends.is_empty(), undo.is_empty(), release.is_empty(), repair.is_empty(), refresh.is_empty(), reset.is_empty()];
     let parts =
         lists.iter().filter(|empty| !**empty).count() + usize::from(claim.is_some()) + usize::from(poll.is_some());
     let together = parts > 1 || guarded;
 
     // first polled in this order, hence sent in this order
-    let (begun, finished, undone, released, refreshed, reset, guard, claimed, read, committed) = tokio::join!(
+    let (begun, finished, undone, released, repaired, refreshed, reset, guard, claimed, read, committed) = tokio::join!(
         biased;
         when(together, statements.begin(client)),
         when(!ends.is_empty(), statements.finish(client, prepared, ends)),
         when(!undo.is_empty(), statements.undo(client, undo)),
         when(!release.is_empty(), statements.release(client, release)),
+        when(!repair.is_empty(), statements.repair(client, repair)),
         when(!refresh.is_empty(), statements.refresh(client, refresh)),
         when(!reset.is_empty(), statements.reset(client, reset)),
         when(guarded, statements.claim_guard(client)),
@@ -93,6 +95,7 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
     let finished = take(finished, &mut wrong);
     let undone = take(undone, &mut wrong);
     let released = take(released, &mut wrong);
+    let repaired = take(repaired, &mut wrong);
     let refreshed = take(refreshed, &mut wrong);
     let reset = take(reset, &mut wrong);
     take(guard, &mut wrong);
@@ -111,7 +114,7 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
         finished: Vec::new(),
         undone: named(undone, &mut now),
         released: named(released, &mut now),
-        repaired: Vec::new(),
+        repaired: named(repaired, &mut now),
         refreshed: named(refreshed, &mut now),
         reset: named(reset, &mut now),
         claimed: named(claimed, &mut now),

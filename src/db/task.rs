@@ -8,7 +8,7 @@ use crate::model::{DatabaseId, DbTime, Exchange, Reply, Trouble, TroubleKind};
 #[derive(Debug)]
 pub(crate) enum Ask {
     /// An exchange of the scheduler.
-    Exchange(Exchange),
+    Exchange(Box<Exchange>),
     /// The rows and runs of these keys, for `status`.
     View(Vec<String>),
     /// Runs of these keys, for `request`.

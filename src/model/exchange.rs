@@ -58,9 +58,13 @@ impl Exchange {
             && self.poll.is_none()
     }
 
-    /// True if a run waits for it: such exchanges go before mere looks.
+    /// True if a run waits for it, or may not live on without it: such exchanges go before mere looks.
     pub fn is_urgent(&self) -> bool {
-        !self.finish.is_empty() || !self.undo.is_empty() || self.claim.is_some()
+        !self.finish.is_empty()
+            || !self.undo.is_empty()
+            || !self.repair.is_empty()
+            || !self.refresh.is_empty()
+            || self.claim.is_some()
     }
 }
 

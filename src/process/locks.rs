@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -182,7 +182,8 @@ fn probe_holder(path: &Path) -> Result<Holder, LockError> {
 /// The lock of the one daemon of an instance and node. Freed when dropped.
 #[derive(Debug)]
 pub struct SupervisorLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl SupervisorLock {
@@ -192,7 +193,19 @@ impl SupervisorLock {
     /// [`LockError`] if the file cannot be used.
     pub fn take(folder: &StateFolder, node: &str, me: Process) -> Result<Result<Self, Holder>, LockError> {
         let path = folder.supervisor_lock(node);
-        Ok(take_plain(&path, me).map_err(LockError::at(&path))?.map(|file| Self { _file: file }))
+        let taken = take_plain(&path, me).map_err(LockError::at(&path))?;
+        Ok(taken.map(|file| Self { file, path }))
+    }
+
+    /// False if the file was removed, or another stands in its place: then others look at that one. What cannot be
+    /// told counts as in place.
+    pub fn is_in_place(&self) -> bool {
+        let which = |found: std::fs::Metadata| (found.dev(), found.ino());
+        match (self.file.metadata(), std::fs::symlink_metadata(&self.path)) {
+            (Ok(ours), Ok(there)) => which(ours) == which(there),
+            (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+            (Err(_), _) => true,
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod state_folder;
 mod syscall;
 mod tenant_lock;
 mod title;
+mod unrecorded;
 
 #[cfg(test)]
 mod tests;
@@ -46,3 +47,4 @@ pub use slots::{SlotLock, Slots};
 pub use state_folder::{Places, StateError, StateFolder};
 pub use tenant_lock::TenantLock;
 pub use title::Title;
+pub use unrecorded::{EndsFile, KeptEnds, OwnEnds, kept_ends};

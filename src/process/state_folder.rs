@@ -67,7 +67,7 @@ pub enum StateError {
 }
 
 /// What stands in every state folder.
-const PARTS: [&str; 3] = ["tenants", "wake", "stop"];
+const PARTS: [&str; 4] = ["tenants", "wake", "stop", "unrecorded"];
 
 impl StateFolder {
     /// Finds the instance's folder or makes it, for `run`. `instance` is a checked name.
@@ -124,6 +124,11 @@ impl StateFolder {
         Ok(Self::find(configured, instance, places)?.unwrap_or_else(|| Self { path: first() }))
     }
 
+    /// True while all that `run` makes in it is there.
+    pub fn is_whole(&self) -> bool {
+        PARTS.iter().all(|part| self.path.join(part).is_dir())
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
@@ -152,6 +157,11 @@ impl StateFolder {
     /// Where `kill` says that a run's end was its wish.
     pub fn stop(&self) -> PathBuf {
         self.path.join("stop")
+    }
+
+    /// Ends that their database has not taken.
+    pub fn unrecorded(&self) -> PathBuf {
+        self.path.join("unrecorded")
     }
 
     pub(super) fn supervisor_lock(&self, node: &str) -> PathBuf {

@@ -127,9 +127,7 @@ impl Scheduler {
         if let Some(tenant) = self.tenants.by_key(id, &key)
             && let Some(state) = self.tenants.get_mut(tenant)
         {
-            if state.other.as_ref().is_some_and(|other| other.identity.id == run) {
-                state.other = None;
-            }
+            state.other.take_if(|other| other.identity.id == run);
             if state.is_idle() {
                 state.row = None;
                 self.databases_mut(id).look_at.insert(key);

@@ -180,7 +180,7 @@ impl Run {
 }
 
 impl Why {
-    pub fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Self::Timeout => "it has run for longer than job.timeout",
             Self::Stale => "it is stale and stale.action is kill",
@@ -192,11 +192,11 @@ impl Why {
     }
 
     /// The row is somebody else's from now on.
-    pub fn leaves_the_row(self) -> bool {
+    pub(super) fn leaves_the_row(self) -> bool {
         matches!(self, Self::ClosedByAnother | Self::AnotherRunOpen)
     }
 
-    pub fn record(self) -> RecordAs {
+    pub(super) fn record(self) -> RecordAs {
         match self {
             Self::Timeout => RecordAs::Finish(Outcome::Timeout, Becomes::Done),
             Self::Stale => RecordAs::Finish(Outcome::Timeout, Becomes::Needed),

@@ -5,7 +5,7 @@ use crate::db::Answer;
 use crate::logging::ALERT;
 use crate::model::{DatabaseId, OpenRun, Tenant, TenantName, Trouble, TroubleKind};
 use crate::process::{self, Meaning};
-use crate::scheduler::{End, Event, Exit, Listed};
+use crate::scheduler::{End, Event, Exit, Listed, Mode};
 use std::time::Duration;
 
 impl Supervisor {
@@ -95,6 +95,7 @@ impl Supervisor {
                     self.prune_hourly(database);
                 }
                 if let Some(polled) = result.as_ref().ok().and_then(|reply| reply.polled.as_ref()) {
+                    self.looked();
                     for run in &polled.runs {
                         self.find_unlisted(database, run);
                     }
@@ -104,6 +105,14 @@ impl Supervisor {
             Answer::Notified { database, key } => self.events.push_back(Event::Notified { database, key }),
             Answer::Tenants { result } => self.lister.query_answered(result),
             other => self.side_answer(other),
+        }
+    }
+
+    /// Before the core hears what a look told: what else there is to see on this host.
+    fn looked(&mut self) {
+        if self.mode != Mode::DryRun {
+            self.mind_the_folder();
+            self.look_for_ends();
         }
     }
 

@@ -5,14 +5,19 @@
 //! the database engine has its own and wakes this one.
 
 mod announce;
+mod begin;
 mod children;
 mod clock;
 mod event_loop;
 mod follow;
 mod gather;
+mod judging;
+mod keeping;
+mod leave;
 mod listing;
 mod notify;
 mod perform;
+mod place;
 mod registry;
 mod reload;
 mod runs;
@@ -22,8 +27,9 @@ mod take_listing;
 mod why_file;
 
 pub use announce::short;
+pub use begin::{Given, Purpose, StartError};
 pub use clock::Clock;
-pub use event_loop::{Given, Purpose, StartError, Supervisor};
+pub use event_loop::Supervisor;
 pub use listing::{Lister, configured_sources};
 pub use registry::Registry;
 pub use start::{engine_settings, host_identity, list_tenant, log_settings, try_url};

@@ -1,11 +1,9 @@
 //! Actions become calls, in order; what they answer goes to the core as events.
 
 use super::event_loop::Supervisor;
-use super::runs::Belongings;
-use crate::logging::ALERT;
 use crate::model::{DatabaseId, DbTime, RunId, TenantName};
-use crate::process::{self, Adopted, Adoption, LockFile, Process, StateFolder, SupervisorLock, TenantLock};
-use crate::scheduler::{Action, Event, Mode, Unknown, Verdict};
+use crate::process::{self, TenantLock};
+use crate::scheduler::{Action, Event, Mode};
 use std::fs::File;
 use std::time::Duration;
 
@@ -22,7 +20,7 @@ impl Supervisor {
             Action::Examine(unknown) => self.examine(&unknown),
             Action::Close(closing) => self.close(&closing),
             Action::Renumber { tenant, run, started_at } => self.renumber(&tenant, run, started_at),
-            Action::Forget { file: _ } => {}
+            Action::Forget { file } => self.forget_ends(file),
             Action::Upgrade => self.events.push_back(Event::UpgradeFailed),
             Action::Exit { reason } => self.leaving = Some(reason),
         }
@@ -45,7 +43,7 @@ impl Supervisor {
                     held.push((tenant, pid));
                 }
                 Err(error) => {
-                    self.remake_state();
+                    self.mind_the_folder();
                     self.alert_hourly(
                         &format!("lock {tenant}"),
                         &format!("{tenant}: cannot be started, its lock cannot be taken: {error}"),
@@ -55,32 +53,6 @@ impl Supervisor {
             }
         }
         self.events.push_back(Event::Locked { won, held, slots: taken });
-    }
-
-    /// Who holds a tenant's lock, by its file; where that names nobody alive, a process was left behind: it is named
-    /// every hour, and the tenant waits for it.
-    fn holder_of(&mut self, tenant: &TenantName) -> Option<i32> {
-        let path = self.state.tenant_lock(tenant);
-        let file = LockFile::read(&path).unwrap_or_default();
-        let living = |process: &Process| process.is_alive().unwrap_or(true);
-        match (file.process.filter(living), file.supervisor.filter(living)) {
-            (Some(process), _) => return Some(process.pid),
-            // Offered to a claim, or just ending: no process to name.
-            (None, Some(_)) => return None,
-            (None, None) => {}
-        }
-        let subject = format!("left {tenant}");
-        if self.told_within_the_hour(&subject) {
-            return None;
-        }
-        let holders = process::holders(&path).unwrap_or_default();
-        let pids: Vec<_> = holders.iter().map(|process| process.pid.to_string()).collect();
-        let text = format!(
-            "{tenant}: waits, its lock is held by a process that an earlier run left behind (pid {}): end that process",
-            if pids.is_empty() { "not visible to this user".to_owned() } else { pids.join(", ") }
-        );
-        self.alert_hourly(&subject, &text);
-        holders.first().map(|process| process.pid)
     }
 
     fn take_lock(&mut self, tenant: &TenantName) -> Result<Option<TenantLock>, process::LockError> {
@@ -111,40 +83,10 @@ impl Supervisor {
                 taken
             }
             Err(error) => {
-                self.remake_state();
+                self.mind_the_folder();
                 self.alert_hourly("slots", &format!("nothing can be started, the slots cannot be taken: {error}"));
                 0
             }
-        }
-    }
-
-    /// The state folder was removed under us: it is made anew, and our place in it taken again, so that the night
-    /// goes on. Where somebody else has taken that place meanwhile, we leave.
-    fn remake_state(&mut self) {
-        if self.state.file("tenants").is_dir() {
-            return;
-        }
-        let path = self.state.path().to_owned();
-        let made = StateFolder::make(Some(&path), &self.identity.instance, &process::Places::here());
-        match made.map_err(|why| why.to_string()) {
-            Ok(_) => {
-                log::error!(target: ALERT, "state folder {} was removed: made anew; leave it alone", path.display())
-            }
-            Err(why) => {
-                return self
-                    .alert_hourly("state", &format!("state folder {} cannot be made anew: {why}", path.display()));
-            }
-        }
-        if self.mode != Mode::Daemon {
-            return;
-        }
-        match SupervisorLock::take(&self.state, &self.identity.node, self.me) {
-            Ok(Ok(lock)) => self._lock = Some(lock),
-            Ok(Err(_)) => {
-                log::error!(target: ALERT, "another supervisor took our place meanwhile: this one drains and leaves");
-                self.events.push_back(Event::DrainAsked);
-            }
-            Err(error) => self.alert_hourly("state", &error.to_string()),
         }
     }
 
@@ -170,55 +112,6 @@ impl Supervisor {
         self.events.push_back(Event::LockProbed { tenant, held });
     }
 
-    fn examine(&mut self, unknown: &Unknown) {
-        let Unknown { tenant, run, may_adopt } = unknown;
-        let verdict = match process::examine(&self.state, tenant, run, &self.identity.host, self.me) {
-            Ok(process::Verdict::Dead) => Verdict::Dead,
-            Ok(process::Verdict::Living { process }) if *may_adopt => self.adopt(tenant, run.identity.id, process),
-            Ok(process::Verdict::Living { .. } | process::Verdict::Supervised { .. }) => Verdict::Supervised,
-            Ok(process::Verdict::Claimed) => Verdict::Undecided,
-            Err(error) => {
-                log::warn!("{tenant}: cannot tell whether run {} lives: {error}", run.identity.id);
-                Verdict::Undecided
-            }
-        };
-        self.events.push_back(Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict });
-    }
-
-    fn adopt(&mut self, tenant: &TenantName, run: RunId, process: Process) -> Verdict {
-        if self.runs.get(tenant).is_some_and(|known| known.run == run && known.adopted.is_some()) {
-            return Verdict::Adopted { pid: process.pid, pid_start: process.start };
-        }
-        match Adopted::adopt(&self.state, &self.slot_files, tenant, process, self.me) {
-            Ok(Adoption::Adopted(mut adopted)) => {
-                if !adopted.has_slot()
-                    && let Ok(mut slots) = self.slot_files.take(1, self.workers)
-                    && let Some(slot) = slots.pop()
-                {
-                    adopted.give_slot(slot);
-                }
-                let belongings = Belongings {
-                    run,
-                    lock: None,
-                    slot: None,
-                    log: None,
-                    process: Some(process),
-                    own_peak_kb: 0,
-                    adopted: Some(adopted),
-                    end_told: false,
-                };
-                self.runs.insert(tenant.clone(), belongings);
-                Verdict::Adopted { pid: process.pid, pid_start: process.start }
-            }
-            Ok(Adoption::KeptBy(_)) => Verdict::Supervised,
-            Ok(Adoption::Ended) => Verdict::Dead,
-            Err(error) => {
-                log::error!("{tenant}: run {run} lives and cannot be adopted: {error}");
-                Verdict::Undecided
-            }
-        }
-    }
-
     /// A run of ours has another number from now on: whoever judges it later finds that in the lock file.
     fn renumber(&mut self, tenant: &TenantName, run: RunId, started_at: DbTime) {
         let Some(belongings) = self.runs.get_mut(tenant) else { return };
@@ -227,24 +120,6 @@ impl Supervisor {
             && let Err(error) = lock.write_run(run, started_at)
         {
             log::warn!("{tenant}: its lock file cannot name run {run}: {error}");
-        }
-    }
-
-    /// A daemon that left the group and took the lock with it is named, once, and let go, as under cron.
-    pub(super) fn name_left_behind(&mut self, tenant: &TenantName) {
-        let left = match process::left_behind(&self.state, tenant, self.me) {
-            Ok(left) => left,
-            Err(error) => return log::debug!("{tenant}: cannot see who holds its lock: {error}"),
-        };
-        let known = self.left_behind.remove(tenant).unwrap_or_default();
-        for process in left.iter().filter(|process| !known.contains(process)) {
-            log::warn!(
-                "{tenant}: pid {} left the run's process group and still holds its lock: let go, the tenant runs again",
-                process.pid
-            );
-        }
-        if !left.is_empty() {
-            self.left_behind.insert(tenant.clone(), left);
         }
     }
 

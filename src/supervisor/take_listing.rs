@@ -1,6 +1,7 @@
 //! What the sources tell becomes the core's list of tenants.
 
-use super::event_loop::{StartError, Supervisor};
+use super::begin::StartError;
+use super::event_loop::Supervisor;
 use super::start;
 use crate::model::{Tenant, TenantName};
 use crate::scheduler::{Event, Mode};

@@ -3,14 +3,16 @@
 
 use crate::support::cluster::{TestDatabase, cluster};
 use crate::support::daemon::{BINARY, Supervisor, output_within};
-use crate::support::wait::{eventually, secs};
-use crate::support::world::world;
+use crate::support::rows;
+use crate::support::wait::{eventually, exit_within, secs};
+use crate::support::world::{signal, world};
+use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, chown, geteuid};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const NOBODY: u32 = 65_534;
 
@@ -218,4 +220,44 @@ fn a_folder_that_is_removed_under_a_supervisor_is_made_anew_and_the_night_goes_o
     assert_eq!(second.status.code(), Some(1), "{second:?}");
     assert_eq!(supervisor.journal().read().overlaps(), [""; 0]);
     assert!(supervisor.stop().success());
+}
+
+#[test]
+fn a_folder_that_somebody_else_removed_and_made_anew_is_noticed_at_the_next_look() {
+    let database = cluster().database();
+    let mut supervisor = Supervisor::builder().database(&database).tenants(&["a"]).set("schedule.every", "1h").start();
+    eventually(secs(20), "it has run", || supervisor.journal().read().ended("a") == 1);
+    fs::remove_dir_all(supervisor.state()).unwrap();
+    for part in ["tenants", "wake", "stop", "unrecorded"] {
+        fs::create_dir_all(supervisor.state().join(part)).unwrap();
+    }
+    supervisor.wait_for_log("made anew by somebody else: our place in it is taken again", secs(20));
+    let second = supervisor.command(&["run"]);
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(second.status.code() == Some(1) && said.contains(&format!("pid {}", supervisor.pid())), "{said}");
+    assert!(supervisor.stop().success());
+}
+
+#[test]
+fn who_finds_another_in_its_place_drains_and_leaves() {
+    let database = cluster().database();
+    let mut first = Supervisor::builder().database(&database).tenants(&["a"]).plan_for_all("sleep 8; exit 5").start();
+    let mut client = database.connect();
+    // Without the folder its pid in the row is all that speaks for it.
+    eventually(secs(20), "the row knows its pid", || rows::runs(&mut client).iter().any(|run| run.pid.is_some()));
+    first.signal(Signal::SIGSTOP);
+    fs::remove_dir_all(first.state()).unwrap();
+    let mut command = first.plain_command();
+    command.arg("run").arg("--config").arg(first.config_path());
+    let mut second = command.stderr(Stdio::null()).spawn().unwrap();
+    eventually(secs(20), "the second has taken the place", || first.state().join("supervisor.node1.lock").exists());
+    first.signal(Signal::SIGCONT);
+    first.wait_for_log("another supervisor took our place meanwhile", secs(20));
+    assert_eq!(first.wait_exit(secs(30)).code(), Some(0), "{}", first.log());
+    // Its child was waited for; the other adopted it, and one of the two recorded its end.
+    let run = rows::runs_of(&mut client, "a").remove(0);
+    assert!(["failed", "adopted"].contains(&run.how().0), "{run:?}");
+    signal(second.id() as i32, Signal::SIGTERM);
+    assert!(exit_within(&mut second, secs(30)).expect("it ends").success());
+    assert_eq!(first.journal().read().overlaps(), [""; 0]);
 }

@@ -296,8 +296,8 @@ fn server_user() -> Option<nix::unistd::User> {
     Some(find("postgres").or_else(|| find("nobody")).expect("a user postgres or nobody"))
 }
 
-/// The newest installed PostgreSQL, else whatever PATH holds.
-fn binaries() -> PathBuf {
+/// The programs of the newest installed PostgreSQL, else whatever PATH holds.
+pub fn binaries() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok().map(|version| (version, entry.path())))

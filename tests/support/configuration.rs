@@ -16,6 +16,7 @@ pub struct Configuration {
     journal: Journal,
     raw: Option<String>,
     unprivileged: bool,
+    elsewhere: bool,
 }
 
 impl Configuration {
@@ -24,7 +25,7 @@ impl Configuration {
     pub(super) fn new() -> Self {
         let journal = Journal::new();
         let job = vec![journal.job(), "{tenant}".to_owned()];
-        Self { table: Table::new(), environment: Vec::new(), journal, raw: None, unprivileged: false }
+        Self { table: Table::new(), environment: Vec::new(), journal, raw: None, unprivileged: false, elsewhere: false }
             .set("workers", 2)
             .set("node", "node1")
             .set("job.command", job)
@@ -112,6 +113,12 @@ impl Configuration {
         self
     }
 
+    /// The supervisor is on a host of its own, as far as the product can tell: in a PID namespace. Needs root.
+    pub fn elsewhere(mut self) -> Self {
+        self.elsewhere = true;
+        self
+    }
+
     /// The jobs' journal.
     pub fn journal(&self) -> &Journal {
         &self.journal
@@ -131,6 +138,10 @@ impl Configuration {
 
     pub(super) fn is_unprivileged(&self) -> bool {
         self.unprivileged
+    }
+
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     pub(super) fn environment(&self) -> &[(String, String)] {

@@ -70,7 +70,7 @@ impl Supervisor {
         assert!(self.ended().is_some() || self.child.is_none(), "it runs already");
         self.notify.clear();
         let log = File::options().create(true).append(true).open(self.folder.join("stderr")).expect("its log");
-        let mut command = self.plain_command();
+        let mut command = if self.configuration.is_elsewhere() { self.elsewhere() } else { self.plain_command() };
         command.arg("run").arg("--config").arg(self.config_path()).args(args);
         command.env("NOTIFY_SOCKET", self.notify.path()).stderr(log.try_clone().expect("its log")).stdout(log);
         let child = command.spawn().expect("starting the supervisor");
@@ -79,9 +79,25 @@ impl Supervisor {
         self
     }
 
+    /// Our first process there would take all others along when it dies, as the kernel has it: a shell stands in.
+    fn elsewhere(&self) -> Command {
+        let mut command = world().command("unshare", Some(&self.mark));
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c"]);
+        command.args(["\"$0\" \"$@\" & wait $!", BINARY]);
+        command.envs(self.configuration.environment().iter().cloned()).current_dir(&self.folder);
+        command
+    }
+
     /// The supervisor's pid.
     pub fn pid(&self) -> i32 {
-        self.child.as_ref().expect("a started supervisor").id() as i32
+        let pid = self.child.as_ref().expect("a started supervisor").id() as i32;
+        if !self.configuration.is_elsewhere() {
+            return pid;
+        }
+        eventually(secs(5), "the supervisor in its namespace", || {
+            let shell = *proc::children(pid).first()?;
+            proc::children(shell).into_iter().find(|one| proc::command_line(*one).contains("tenantcron"))
+        })
     }
 
     /// Sends it a signal.

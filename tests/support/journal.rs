@@ -82,7 +82,12 @@ impl Journal {
 
     /// What the jobs have told so far.
     pub fn read(&self) -> Record {
-        Record::parse(&fs::read_to_string(self.folder.join("journal")).unwrap_or_default())
+        Record::parse(&self.text())
+    }
+
+    /// The same in their own words, a line each: word, time, tenant, run, node, pid, status.
+    pub fn text(&self) -> String {
+        fs::read_to_string(self.folder.join("journal")).unwrap_or_default()
     }
 }
 

@@ -18,6 +18,7 @@ pub mod daemon;
 pub mod journal;
 pub mod notify;
 pub mod proc;
+pub mod relay;
 pub mod rows;
 pub mod silent;
 pub mod syslogd;

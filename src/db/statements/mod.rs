@@ -7,6 +7,7 @@ mod finish;
 mod operator;
 mod poll;
 mod prepared;
+mod repair;
 mod runs;
 mod schema;
 mod texts;

@@ -8,7 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 /// The columns that say which runs are meant.
-struct Identities<'a> {
+pub(super) struct Identities<'a> {
     id: Vec<i64>,
     key: Vec<&'a str>,
     instance: Vec<&'a str>,
@@ -18,7 +18,7 @@ struct Identities<'a> {
 }
 
 impl<'a> Identities<'a> {
-    fn of(runs: impl Iterator<Item = &'a RunIdentity> + Clone) -> Self {
+    pub(super) fn of(runs: impl Iterator<Item = &'a RunIdentity> + Clone) -> Self {
         Self {
             id: runs.clone().map(|run| run.id.0).collect(),
             key: runs.clone().map(|run| run.key.as_str()).collect(),
@@ -29,7 +29,7 @@ impl<'a> Identities<'a> {
         }
     }
 
-    fn params(&self) -> [(&(dyn ToSql + Sync), Type); 6] {
+    pub(super) fn params(&self) -> [(&(dyn ToSql + Sync), Type); 6] {
         [
             (&self.id, Type::INT8_ARRAY),
             (&self.key, Type::TEXT_ARRAY),

@@ -104,6 +104,7 @@ texts!(
     prune,
     refresh,
     release,
+    repair,
     request,
     reset,
     undo,

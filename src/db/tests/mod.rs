@@ -10,6 +10,8 @@ mod operator;
 mod pgbouncer;
 mod prepared;
 mod reach;
+mod repair;
 mod rows;
 mod schema;
+mod takeover;
 mod undo;

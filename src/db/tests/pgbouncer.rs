@@ -83,6 +83,15 @@ fn everything_works_behind_pgbouncer_but_listening_which_is_given_up() {
             assert!(reply.finished.iter().all(|answer| matches!(answer, Finished::Recorded { row: Some(_) })));
         }
     }
+    let claim = Claim { done_too: true, lease: Some(Duration::from_secs(90)), ..claim(&["a", "b", "c", "d"], 4) };
+    let claimed = one.exchange(Exchange { claim: Some(claim), ..Exchange::default() }).claimed;
+    let forget = "DELETE FROM tenantcron_run WHERE key < 'c'; UPDATE tenantcron_status SET value = 'needed'";
+    cluster().client(&database).batch_execute(forget).unwrap();
+    let living = |run: &Claimed| Repair { run: one.run(run), group: None, pid: None, pid_start: None, lease: None };
+    let repair: Vec<Repair> = claimed.iter().map(living).collect();
+    let reply = one.exchange(Exchange { repair, ..poll(&["a", "b", "c", "d"]) });
+    assert!(reply.repaired.iter().all(|answer| matches!(answer, Repaired::Running { .. })), "{reply:?}");
+    assert_eq!((reply.repaired.len(), reply.polled.unwrap().runs.len()), (4, 4));
     one.engine().tenants(url(&target), "SELECT count(*) AS name FROM pg_prepared_statements".to_owned());
     let Answer::Tenants { result: Ok(list) } = one.next() else { panic!() };
     assert_eq!(list.first().unwrap().name, "0", "the server session that all shared holds nothing prepared");

@@ -32,7 +32,7 @@ fn a_server_that_accepts_and_stays_silent_meets_the_deadline() {
     let port = silent.local_addr().unwrap().port();
     let started = now();
     let trouble = reach(&format!("postgresql://postgres:geheim@127.0.0.1:{port}/x")).unwrap_err();
-    assert_eq!(trouble.kind, TroubleKind::Unreachable);
+    assert_eq!((trouble.kind, trouble.whole_server), (TroubleKind::Unreachable, true));
     assert!(trouble.text.contains("no answer within 3 s"), "{}", trouble.text);
     assert!(trouble.text.contains(&format!("postgresql://postgres@127.0.0.1:{port}/x")), "{}", trouble.text);
     assert!((2..5).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
@@ -41,15 +41,16 @@ fn a_server_that_accepts_and_stays_silent_meets_the_deadline() {
 #[test]
 fn what_refuses_is_told_at_once_and_by_its_reason() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    for (target, want) in [
-        (format!("postgresql://postgres@127.0.0.1:{closed}/x"), "Connection refused"),
-        ("postgresql://postgres@no-such-host.invalid/x".to_owned(), "host no-such-host.invalid is not known"),
-        ("postgresql:///x?host=/nowhere".to_owned(), "/nowhere/.s.PGSQL.5432: No such file"),
-        (cluster().url("no_such_database"), "database \"no_such_database\" does not exist"),
-        (tcp("127.0.0.1:PORT/postgres?target_session_attrs=standby"), "target_session_attrs"),
+    for (target, want, whole_server) in [
+        (format!("postgresql://postgres@127.0.0.1:{closed}/x"), "Connection refused", true),
+        ("postgresql://postgres@no-such-host.invalid/x".to_owned(), "host no-such-host.invalid is not known", true),
+        ("postgresql:///x?host=/nowhere".to_owned(), "/nowhere/.s.PGSQL.5432: No such file", true),
+        (cluster().url("no_such_database"), "database \"no_such_database\" does not exist", false),
+        (tcp("127.0.0.1:PORT/postgres?target_session_attrs=standby"), "target_session_attrs", true),
     ] {
         let started = now();
         let trouble = reach(&target).unwrap_err();
+        assert_eq!(trouble.whole_server, whole_server, "{}", trouble.text);
         assert_eq!(trouble.kind, TroubleKind::Unreachable, "{}", trouble.text);
         assert!(trouble.text.contains(want), "{}", trouble.text);
         assert!(started.elapsed() < Duration::from_secs(3));
@@ -107,8 +108,28 @@ fn a_password_comes_from_a_file_that_nobody_else_may_read() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let text = reach(&target).unwrap_err().text;
     assert!(text.contains("chmod 0600"), "{text}");
-    let text = reach(&target.replace("ann@", "ann:wrong@")).unwrap_err().text;
+    let Trouble { text, whole_server, .. } = reach(&target.replace("ann@", "ann:wrong@")).unwrap_err();
     assert!(text.contains("password authentication failed") && !text.contains("wrong"), "{text}");
+    assert!(!whole_server, "others may get in: {text}");
+}
+
+#[test]
+fn connections_that_are_too_many_are_the_servers_trouble_or_one_databases() {
+    let (full, other) = (cluster().new_database(), cluster().new_database());
+    let mut client = cluster().client("postgres");
+    client
+        .batch_execute(&format!(
+            "ALTER DATABASE {full} CONNECTION LIMIT 0; DROP ROLE IF EXISTS few; CREATE ROLE few LOGIN CONNECTION LIMIT 0;
+             DROP ROLE IF EXISTS bob; CREATE ROLE bob LOGIN"
+        ))
+        .unwrap();
+    for (role, database, want, whole_server) in
+        [("bob", &full, "too many connections for database", false), ("few", &other, "too many connections", true)]
+    {
+        let trouble = reach(&cluster().url(database).replace("postgres@", &format!("{role}@"))).unwrap_err();
+        assert!(trouble.text.contains(want), "{}", trouble.text);
+        assert_eq!(trouble.whole_server, whole_server, "{}", trouble.text);
+    }
 }
 
 #[test]
@@ -121,7 +142,7 @@ fn an_exchange_past_its_deadline_may_have_happened_and_is_cancelled() {
     let mut held = other.transaction().unwrap();
     held.execute("LOCK TABLE tenantcron_status IN ACCESS EXCLUSIVE MODE", &[]).unwrap();
     let trouble = bench.try_exchange(Exchange { claim: Some(claim(&["a"], 1)), ..Exchange::default() }).unwrap_err();
-    assert_eq!(trouble.kind, TroubleKind::Interrupted, "{}", trouble.text);
+    assert_eq!((trouble.kind, trouble.whole_server), (TroubleKind::Interrupted, true), "{}", trouble.text);
     assert_eq!(bench.try_exchange(poll(&["a"])).unwrap_err().kind, TroubleKind::Unreachable, "a look leaves no doubt");
     let mut watcher = cluster().client("postgres");
     let mut waiting = 1;
@@ -155,7 +176,8 @@ fn a_session_that_the_server_ended_is_replaced_and_in_a_transaction_nothing_happ
     std::thread::park_timeout(Duration::from_millis(300));
     held.batch_execute(kill).unwrap();
     let Answer::Exchanged { result, .. } = bench.next() else { panic!() };
-    assert_eq!(result.unwrap_err().kind, TroubleKind::Refused);
+    let trouble = result.unwrap_err();
+    assert_eq!((trouble.kind, trouble.whole_server), (TroubleKind::Refused, true), "{}", trouble.text);
     held.rollback().unwrap();
     assert_eq!(bench.claim(&["a"], 1).len(), 1);
 }
@@ -171,7 +193,7 @@ fn a_read_only_database_refuses_and_says_what_to_do() {
     // a mere look too: a supervisor that cannot write has no use for what it reads
     for said in [poll(&["a"]), Exchange { claim: Some(claim(&["a"], 1)), ..poll(&["a"]) }] {
         let trouble = bench.try_exchange(said).unwrap_err();
-        assert_eq!(trouble.kind, TroubleKind::Refused);
+        assert_eq!((trouble.kind, trouble.whole_server), (TroubleKind::Refused, true));
         assert!(
             trouble.text.contains("read-only") && trouble.text.contains("target_session_attrs"),
             "{}",
@@ -196,7 +218,7 @@ fn poll_all(bench: &Bench, count: u32, watched: bool) -> (Vec<(u32, Duration, bo
             most = most.max(client.query_one(sql, &[]).unwrap().get(0));
         }
         while let Ok(answer) = bench.answers.recv_timeout(Duration::from_millis(5)) {
-            let Answer::Exchanged { database, result } = answer else { panic!("{answer:?}") };
+            let Answer::Exchanged { database, result, .. } = answer else { panic!("{answer:?}") };
             answers.push((database.0, started.elapsed(), result.is_ok()));
         }
     }

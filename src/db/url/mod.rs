@@ -54,6 +54,16 @@ pub(crate) struct Place {
     pub port: u16,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Socket(folder) => write!(f, "{}:{}", folder.display(), self.port),
+            Host::Tcp { name, .. } if name.contains(':') => write!(f, "[{name}]:{}", self.port),
+            Host::Tcp { name, .. } => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Host {
@@ -139,6 +149,17 @@ impl DatabaseUrl {
     /// The URL as it was written, password included: the identity of the database, never for a log.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The server behind it, as its hosts and ports.
+    pub fn server(&self) -> String {
+        let places: Vec<String> = self.places.iter().map(ToString::to_string).collect();
+        places.join(",")
+    }
+
+    /// True if both are databases of one server, as far as their URLs tell.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.places == other.places
     }
 
     /// How long a connect may take: `connect_timeout` where it is shorter than `most`.

@@ -43,6 +43,23 @@ fn hosts_are_found_where_libpq_finds_them() {
 }
 
 #[test]
+fn a_server_is_all_its_hosts_and_databases_there_are_beside_each_other() {
+    for (url, want) in [
+        ("postgresql:///x", "/var/run/postgresql:5432"),
+        ("postgresql://u:p@[::1]:5433/x", "[::1]:5433"),
+        ("postgresql://a:1,b/x", "a:1,b:5432"),
+        ("postgresql://db.example/x?hostaddr=127.0.0.1", "db.example:5432"),
+    ] {
+        assert_eq!(parse(url).server(), want);
+    }
+    let one = parse("postgresql://u@a,b/x");
+    assert!(one.is_beside(&parse("postgresql://v@a,b/y?sslmode=disable")));
+    for other in ["postgresql://a/x", "postgresql://b,a/x", "postgresql://a,b:5433/x"] {
+        assert!(!one.is_beside(&parse(other)), "{other}");
+    }
+}
+
+#[test]
 fn what_a_url_leaves_open_comes_from_the_environment_and_then_from_defaults() {
     let set = environment(&[
         ("PGHOST", "db1"),

@@ -20,7 +20,7 @@ fn same(places: &Places, want: &Path) {
     let made = StateFolder::make(None, "wcs", places).unwrap();
     assert_eq!(made.path(), want);
     assert_eq!(StateFolder::find(None, "wcs", places).unwrap(), Some(made));
-    for part in ["tenants", "wake", "stop"] {
+    for part in ["tenants", "wake", "stop", "unrecorded"] {
         assert!(want.join(part).is_dir());
     }
 }

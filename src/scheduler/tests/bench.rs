@@ -2,8 +2,8 @@
 //! answers at once; what a test wants late it holds back ([`Bench::hold`]).
 
 use crate::model::{
-    Claimed, DatabaseId, DbTime, Exchange, Finish, Finished, Identity, Moment, OpenRun, Polled, Refreshed, Reply,
-    RowValue, RunId, RunIdentity, StatusRow, Tenant, TenantName, Trouble, TroubleKind,
+    Claimed, DatabaseId, DbTime, Exchange, Finish, Finished, Identity, Moment, OpenRun, Polled, Refreshed, Repair,
+    Repaired, Reply, RowValue, RunId, RunIdentity, StatusRow, Tenant, TenantName, Trouble, TroubleKind,
 };
 use crate::scheduler::{
     Action, Closing, End, Event, Exit, ExitReason, Force, Listed, Mode, Notice, Rounds, Rules, Scheduler, StaleAction,
@@ -43,6 +43,8 @@ pub(super) fn rules() -> Rules {
         group_limit: 0,
         poll: sec(10),
         shared: true,
+        lease: None,
+        born: Moment(5_000_000),
         seed: 1,
     }
 }
@@ -91,6 +93,10 @@ pub(super) struct Bench {
     pub waiting: VecDeque<Action>,
     /// Children do not report that they live until told.
     pub slow_start: bool,
+    /// The number of the last exchange that the core wanted.
+    pub number: u64,
+    /// Runs whose rows were set right again, with the identity told by the core.
+    pub repaired: Vec<Repair>,
     next_run: i64,
 }
 
@@ -117,6 +123,8 @@ impl Bench {
             hold: false,
             waiting: VecDeque::new(),
             slow_start: false,
+            number: 0,
+            repaired: Vec::new(),
             next_run: 1,
         }
     }
@@ -161,10 +169,24 @@ impl Bench {
 
     /// A fact, and all that follows from it at once.
     pub fn tell(&mut self, event: Event) {
+        self.hear(event);
+        self.obey();
+    }
+
+    fn hear(&mut self, event: Event) {
         let actions = self.core.handle(self.now, event);
         self.notices.extend(self.core.take_notices());
+        for action in &actions {
+            if let Action::Exchange { exchange, .. } = action {
+                self.number = exchange.number;
+            }
+        }
         self.waiting.extend(actions);
-        self.obey();
+    }
+
+    /// The exchange under way with the first database is answered so, or fails.
+    pub fn answered(&mut self, result: Result<Reply, Trouble>) {
+        self.tell(Event::Exchanged { database: DatabaseId(0), number: self.number, result });
     }
 
     fn obey(&mut self) {
@@ -176,9 +198,7 @@ impl Bench {
                 continue;
             }
             if let Some(event) = self.perform(action) {
-                let actions = self.core.handle(self.now, event);
-                self.notices.extend(self.core.take_notices());
-                self.waiting.extend(actions);
+                self.hear(event);
             }
         }
         self.waiting = later;
@@ -218,9 +238,9 @@ impl Bench {
             Action::Unlock { slots, .. } => self.slots += slots,
             Action::Exchange { database, exchange } => {
                 self.exchanges.push((database, exchange.clone()));
-                let trouble = Trouble { kind: TroubleKind::Unreachable, text: "refused".into() };
-                let result = if self.down { Err(trouble) } else { Ok(self.answer(&exchange)) };
-                return Some(Event::Exchanged { database, result });
+                let result =
+                    if self.down { Err(trouble(TroubleKind::Unreachable)) } else { Ok(self.answer(&exchange)) };
+                return Some(Event::Exchanged { database, number: exchange.number, result });
             }
             Action::Start { tenant, .. } => {
                 self.started.push(tenant.to_string());
@@ -240,7 +260,11 @@ impl Bench {
                 let held = self.held.contains(&tenant);
                 return Some(Event::LockProbed { tenant, held });
             }
-            action @ (Action::CheckGroup { .. } | Action::Examine(_)) => self.others.push(action),
+            action @ (Action::CheckGroup { .. }
+            | Action::Examine(_)
+            | Action::Renumber { .. }
+            | Action::Forget { .. }
+            | Action::Upgrade) => self.others.push(action),
         }
         None
     }
@@ -264,6 +288,9 @@ impl Bench {
         for key in &reply.released {
             self.rows.get_mut(key).unwrap().value = RowValue::Needed;
         }
+        for repair in &exchange.repair {
+            reply.repaired.push(self.repair(repair));
+        }
         reply.refreshed = exchange.refresh.iter().map(|_| Refreshed::Confirmed).collect();
         for reset in exchange.reset.iter().filter(|reset| !self.locked.contains(&reset.key)) {
             let row = self.rows.get_mut(&reset.key).unwrap();
@@ -282,7 +309,8 @@ impl Bench {
                 (row.value, row.updated_at) = (RowValue::Running, now);
                 let claimed = Claimed { key: offer.key.clone(), id: RunId(self.next_run), started_at: now };
                 self.next_run += 1;
-                self.runs.push(open_run(&offer.key, claimed.id.0, now));
+                let lease = claim.lease;
+                self.runs.push(OpenRun { lease, ..open_run(&offer.key, claimed.id.0, now) });
                 reply.claimed.push(claimed);
             }
         }
@@ -291,6 +319,25 @@ impl Bench {
             reply.polled = Some(Polled { rows, runs: self.runs.clone() });
         }
         reply
+    }
+
+    fn repair(&mut self, repair: &Repair) -> Repaired {
+        let open = self.runs.iter().find(|open| open.identity.key == repair.run.key);
+        let (id, started_at) = match open {
+            Some(open) if open.identity != repair.run => return Repaired::Another,
+            Some(open) => (open.identity.id, open.identity.started_at),
+            None => (RunId(self.next_run + 1_000), repair.run.started_at),
+        };
+        if open.is_none() {
+            self.next_run += 1;
+            let mut new = open_run(&repair.run.key, id.0, started_at);
+            new.lease = repair.lease;
+            self.runs.push(new);
+        }
+        self.repaired.push(repair.clone());
+        let row = self.rows.get_mut(&repair.run.key).unwrap();
+        (row.value, row.updated_at) = (RowValue::Running, started_at);
+        Repaired::Running { id, started_at }
     }
 
     fn record(&mut self, run: &RunIdentity, becomes: &str) -> Finished {
@@ -351,6 +398,10 @@ pub(super) fn open_run(key: &str, id: i64, started_at: DbTime) -> OpenRun {
     let Identity { instance, node, host } = rules().identity;
     let identity = RunIdentity { id: RunId(id), key: key.into(), instance, node, host, started_at };
     OpenRun { identity, group: None, pid: None, pid_start: None, alive_at: started_at, lease: None }
+}
+
+pub(super) fn trouble(kind: TroubleKind) -> Trouble {
+    Trouble { kind, text: "gone".into(), whole_server: true }
 }
 
 pub(super) fn lives(tenant: &str) -> Event {

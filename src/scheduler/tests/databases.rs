@@ -1,7 +1,7 @@
 //! How databases fare: outages, looks, refreshes, rows that are locked.
 
-use super::bench::{Bench, at, name, rules, sec, tenant};
-use crate::model::{DatabaseId, Exchange, Finished, Outcome, Refreshed, Reply, RowValue, Trouble, TroubleKind};
+use super::bench::{Bench, at, name, rules, sec, tenant, trouble};
+use crate::model::{DatabaseId, Exchange, Finished, Outcome, Refreshed, Reply, RowValue, TroubleKind};
 use crate::scheduler::{Action, Event, Exit, Force, Listed, Notice, Reason, Rules};
 
 fn down(notice: &Notice) -> bool {
@@ -72,8 +72,7 @@ fn a_record_whose_answer_was_lost_is_said_again() {
     bench.ends("a", Exit::Code(0));
     bench.waiting.clear();
     bench.hold = false;
-    let trouble = Trouble { kind: TroubleKind::Interrupted, text: "gone".into() };
-    bench.tell(Event::Exchanged { database: DatabaseId(0), result: Err(trouble) });
+    bench.answered(Err(trouble(TroubleKind::Interrupted)));
     bench.pass(sec(2));
     assert_eq!(bench.finished.len(), 1);
     bench.pass(sec(100));
@@ -104,7 +103,7 @@ fn a_run_closed_by_another_keeps_their_outcome() {
     bench.row("a", "needed", -900);
     bench.runs.clear();
     let reply = Reply { now: Some(at(1)), finished: vec![Finished::ClosedByAnother], ..Reply::default() };
-    bench.tell(Event::Exchanged { database: DatabaseId(0), result: Ok(reply) });
+    bench.answered(Ok(reply));
     assert_eq!(bench.take(|notice| matches!(notice, Notice::ClosedByAnother { .. })), 1);
     bench.pass(sec(1));
     assert_eq!(bench.started, ["a", "a"], "looked at again before it was started");
@@ -134,7 +133,7 @@ fn a_run_that_others_closed_is_ended() {
     bench.waiting.clear();
     bench.hold = false;
     let reply = Reply { now: Some(at(3)), refreshed: vec![Refreshed::Closed], ..Reply::default() };
-    bench.tell(Event::Exchanged { database: DatabaseId(0), result: Ok(reply) });
+    bench.answered(Ok(reply));
     assert_eq!(bench.signals, [("a".into(), Force::Term)]);
 }
 

@@ -1,14 +1,19 @@
 //! Tables: each rule of the contract by itself. Pairs: two things at once, in every state of a run.
 
 mod bench;
+mod carried;
 mod databases;
 mod ending;
+mod found;
 mod late;
+mod lease;
 mod limits;
 mod modes;
 mod order;
 mod pairs;
 mod recovery;
+mod repairs;
+mod rival;
 mod rounds;
 mod stale;
 mod stopping;

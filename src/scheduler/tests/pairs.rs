@@ -1,9 +1,10 @@
 //! Two things at once: every ordered pair of what may happen, in every state of a run. Nothing panics, the
 //! invariants hold after every step (the core checks them itself), and it still ends properly.
 
-use super::bench::{Bench, ended, lives, name, rules, sec, tenant};
-use crate::model::{DatabaseId, Trouble, TroubleKind};
+use super::bench::{Bench, ended, lives, name, rules, sec, tenant, trouble};
+use crate::model::{DatabaseId, RowValue, TroubleKind};
 use crate::scheduler::{Action, Event, Exit, ExitReason, Rounds, Rules};
+use std::time::Duration;
 
 /// What may happen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,9 +18,17 @@ enum Happens {
     EndedWithGroupLeft,
     Answered,
     Locked,
+    UpgradeAsked,
+    UpgradeFailed,
+    /// The last answer comes again.
+    Doubled,
+    /// A failover lost what was committed last.
+    FailedOver,
+    /// The supervisor was frozen for so long that a lease is over.
+    Thawed,
 }
 
-const HAPPENS: [Happens; 9] = [
+const HAPPENS: [Happens; 14] = [
     Happens::StopAsked,
     Happens::DrainAsked,
     Happens::Reloaded,
@@ -29,6 +38,11 @@ const HAPPENS: [Happens; 9] = [
     Happens::EndedWithGroupLeft,
     Happens::Answered,
     Happens::Locked,
+    Happens::UpgradeAsked,
+    Happens::UpgradeFailed,
+    Happens::Doubled,
+    Happens::FailedOver,
+    Happens::Thawed,
 ];
 
 /// Where a run stands.
@@ -64,11 +78,11 @@ const STATES: [State; 12] = [
 ];
 
 /// A tenant `a` in this state, and `b` who waits behind it; locks and exchanges wait to be answered.
-fn bring_to(state: State) -> Bench {
+fn bring_to(state: State, lease: Option<Duration>) -> Bench {
     let value = if matches!(state, State::Resetting | State::Idle) { "done" } else { "needed" };
     let first = if matches!(state, State::Resetting) { -60 } else { 1_000 };
     let updated_at = if value == "needed" { -900 } else { first };
-    let mut bench = Bench::with_rows(rules(), &[("a", value, updated_at), ("b", "needed", -100)]);
+    let mut bench = Bench::with_rows(Rules { lease, ..rules() }, &[("a", value, updated_at), ("b", "needed", -100)]);
     if matches!(state, State::Idle | State::Resetting) {
         bench.rows.remove("b");
     }
@@ -111,8 +125,7 @@ fn bring_to(state: State) -> Bench {
 /// The exchange under way fails.
 fn fails(bench: &mut Bench) {
     bench.waiting.retain(|action| !matches!(action, Action::Exchange { .. }));
-    let trouble = Trouble { kind: TroubleKind::Interrupted, text: "gone".into() };
-    bench.tell(Event::Exchanged { database: DatabaseId(0), result: Err(trouble) });
+    bench.answered(Err(trouble(TroubleKind::Interrupted)));
 }
 
 fn happen(bench: &mut Bench, what: Happens) {
@@ -134,6 +147,24 @@ fn happen(bench: &mut Bench, what: Happens) {
             bench.down = false;
             bench.pass(sec(2));
         }
+        Happens::UpgradeAsked => bench.tell(Event::UpgradeAsked),
+        Happens::UpgradeFailed => bench.tell(Event::UpgradeFailed),
+        Happens::Doubled => {
+            let reply = bench.answer(&crate::model::Exchange::default());
+            let number = bench.number.saturating_sub(1);
+            bench.tell(Event::Exchanged { database: DatabaseId(0), number, result: Ok(reply) });
+        }
+        Happens::FailedOver => {
+            bench.runs.clear();
+            for row in bench.rows.values_mut() {
+                row.value = RowValue::Needed;
+            }
+            bench.pass(sec(11));
+        }
+        Happens::Thawed => {
+            bench.now = bench.now + sec(100);
+            bench.tell(Event::Tick);
+        }
         Happens::Ended => bench.tell(ended("a", Exit::Code(0), false)),
         Happens::EndedWithGroupLeft => bench.tell(ended("a", Exit::Code(0), true)),
         Happens::Answered | Happens::Locked => match place(bench, what == Happens::Locked) {
@@ -144,7 +175,7 @@ fn happen(bench: &mut Bench, what: Happens) {
             }
             None => {
                 let reply = bench.answer(&crate::model::Exchange::default());
-                bench.tell(Event::Exchanged { database: DatabaseId(0), result: Ok(reply) });
+                bench.answered(Ok(reply));
             }
         },
     }
@@ -170,6 +201,7 @@ fn conclude(mut bench: Bench, what: &str) {
             }
         }
         if bench.exit.is_none() && !std::mem::replace(&mut asked, true) {
+            bench.tell(Event::UpgradeFailed);
             bench.tell(Event::StopAsked);
         }
         if bench.exit.is_none() {
@@ -184,19 +216,17 @@ fn conclude(mut bench: Bench, what: &str) {
 
 #[test]
 fn every_pair_in_every_state_ends_properly() {
-    for state in STATES {
-        for first in HAPPENS {
-            for second in HAPPENS {
-                let what = format!("{state:?}, {first:?}, {second:?}");
-                let mut bench = bring_to(state);
-                for happens in [first, second] {
-                    if bench.exit.is_none() {
-                        happen(&mut bench, happens);
-                    }
-                }
+    for (state, lease) in STATES.into_iter().flat_map(|state| [None, Some(sec(70))].map(|lease| (state, lease))) {
+        for (first, second) in HAPPENS.into_iter().flat_map(|first| HAPPENS.map(|second| (first, second))) {
+            let what = format!("{state:?}, lease {lease:?}, {first:?}, {second:?}");
+            let mut bench = bring_to(state, lease);
+            for happens in [first, second] {
                 if bench.exit.is_none() {
-                    conclude(bench, &what);
+                    happen(&mut bench, happens);
                 }
+            }
+            if bench.exit.is_none() {
+                conclude(bench, &what);
             }
         }
     }

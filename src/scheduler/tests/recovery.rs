@@ -1,7 +1,7 @@
 //! Open runs that nobody here knows.
 
-use super::bench::{Bench, at, name, open_run, rules, sec, tenant};
-use crate::model::{Becomes, OpenRun, Outcome, RunId, Trouble, TroubleKind};
+use super::bench::{Bench, at, name, open_run, rules, sec, tenant, trouble};
+use crate::model::{Becomes, OpenRun, Outcome, RunId, TroubleKind};
 use crate::scheduler::{Action, Event, Exit, Force, Listed, Notice, Rules, Verdict};
 
 /// A row that runs by an open run of this node and host, since 100 s.
@@ -164,10 +164,9 @@ fn a_claim_whose_answer_was_lost_is_found_by_the_next_look() {
     bench.answer_one();
     let Some(Action::Exchange { database, exchange }) = bench.waiting.pop_front() else { panic!("no claim") };
     bench.answer(&exchange);
-    let trouble = Trouble { kind: TroubleKind::Interrupted, text: "deadline".into() };
     bench.release();
     let started = bench.started.len();
-    bench.tell(Event::Exchanged { database, result: Err(trouble) });
+    bench.tell(Event::Exchanged { database, number: exchange.number, result: Err(trouble(TroubleKind::Interrupted)) });
     assert_eq!((bench.started.len(), bench.slots), (started, 1_000), "lock and slot are let go");
     bench.pass(sec(2));
     assert_eq!(examined(&bench), 1);
