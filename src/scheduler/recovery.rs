@@ -74,9 +74,7 @@ impl Scheduler {
             }
         } else if self.stop.is_asked() {
             // Nothing is taken on by a supervisor that leaves; its successor looks at once.
-        } else if run.identity.host == self.rules.identity.host {
-            self.examine(name, run);
-        } else if self.is_silent(id, &run) {
+        } else if run.identity.host == self.rules.identity.host || self.is_silent(id, &run) {
             self.examine(name, run);
         }
     }

@@ -18,6 +18,9 @@ pub(super) struct Run {
     pub pid: Option<(i32, i64)>,
     /// It holds one of this node's slots.
     pub slot: bool,
+    /// It holds its tenant's lock, until its record is acknowledged: whoever gets the lock before could take the open
+    /// run for one that nobody remembers.
+    pub locked: bool,
     /// When the claim was answered, or the run adopted.
     pub began: Moment,
     /// How old the run was then.
@@ -105,6 +108,7 @@ impl Run {
             phase: Phase::Starting,
             pid: None,
             slot: false,
+            locked: true,
             began: now,
             age_at_began: Duration::ZERO,
             lease: None,

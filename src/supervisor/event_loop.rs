@@ -8,7 +8,7 @@ use super::keeping::Keeping;
 use super::listing::Lister;
 use super::notify::Notifier;
 use super::registry::Registry;
-use super::runs::Runs;
+use super::runs::{Ended, Runs};
 use super::why_file::WhyFile;
 use crate::config::{Config, Request};
 use crate::db::{Answer, Engine};
@@ -53,6 +53,8 @@ pub struct Supervisor {
     pub(super) slots_above: bool,
     /// Slots taken for the claim that is being made.
     pub(super) slots: Vec<SlotLock>,
+    /// Of runs whose end is being recorded.
+    pub(super) ended: HashMap<TenantName, Ended>,
     /// Locks of tenants that are offered.
     pub(super) locks: HashMap<TenantName, TenantLock>,
     pub(super) runs: Runs,

@@ -48,6 +48,8 @@ impl World {
                 let next = next.remove();
                 events.extend(self.taken_in(id, next));
             }
+            // The shell gathers signals before anything else.
+            events.sort_by_key(|event| !matches!(event, Event::StopAsked | Event::DrainAsked));
             return self.hear(id, events);
         }
         match what {

@@ -31,7 +31,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// A seed that fails, told as small as it can be made.
+/// A seed that fails, told as small as it can be made. All of it stands in a file.
 fn tell(seed: u64, broken: &str) -> String {
     let plan = planned(seed, None);
     let whole = std::env::var_os("WHOLE").is_some();
@@ -41,10 +41,13 @@ fn tell(seed: u64, broken: &str) -> String {
         None => (plan, "not shrunk".to_owned()),
     };
     let again = quietly(|| night(plan, true));
+    let broken = again.broken.unwrap_or_default();
+    let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("seed-{seed}.txt"));
+    std::fs::write(&kept, format!("{}{note}: {broken}\n", again.world.trace.text(usize::MAX))).unwrap();
     format!(
-        "{}{note}: {}\nthe whole night: WHOLE=1 SEED={seed} cargo test --test simulation",
-        again.world.trace.text(if whole { usize::MAX } else { SHOWN }),
-        again.broken.unwrap_or_default()
+        "{}{note}: {broken}\nthe trace stands in {}; not shrunk: WHOLE=1 make simulate SEED={seed}",
+        again.world.trace.text(SHOWN),
+        kept.display()
     )
 }
 

@@ -56,12 +56,14 @@ pub struct Supervisor {
     pub slots: Vec<u32>,
     /// By the tenant's place.
     pub runs: BTreeMap<usize, Belongings>,
+    /// Tenants whose run is over and not recorded: their locks are held.
+    pub ended: BTreeSet<usize>,
     /// Claimed or adopted, and no record acknowledged.
     pub unrecorded: BTreeSet<RunKey>,
     pub flights: BTreeMap<DatabaseId, Flight>,
     pub exchanges: u64,
     /// Of which moment the newest look at a row is.
-    pub seen: BTreeMap<(DatabaseId, usize), u64>,
+    pub seen: BTreeMap<(DatabaseId, usize), Look>,
     /// The tenants that it was told of.
     pub listed: BTreeSet<usize>,
     /// When what confirmed a run last was sent.
@@ -79,6 +81,14 @@ pub struct Supervisor {
     pub tick_at: Option<u64>,
     pub pace: Pace,
     pub rng: fastrand::Rng,
+}
+
+/// When a database was looked at, which copy of it, and by which program.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    pub at: u64,
+    pub era: u32,
+    pub generation: u32,
 }
 
 /// How often it wakes, to find a core that spins.
@@ -121,6 +131,7 @@ impl Supervisor {
             slots_above: true,
             slots: Vec::new(),
             runs: BTreeMap::new(),
+            ended: BTreeSet::new(),
             unrecorded: BTreeSet::new(),
             flights: BTreeMap::new(),
             exchanges: 0,

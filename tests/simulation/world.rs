@@ -5,7 +5,7 @@ use crate::database::{Copy, Database};
 use crate::dice::{Of, dice};
 use crate::host::{Host, RunKey};
 use crate::plan::{Fault, Plan};
-use crate::supervisor::{Supervisor, SupervisorId};
+use crate::supervisor::{Look, Supervisor, SupervisorId};
 use crate::trace::Trace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,8 +23,7 @@ pub enum What {
         database: DatabaseId,
         number: u64,
         result: Box<Result<Reply, Trouble>>,
-        /// When it was given.
-        of: u64,
+        of: Look,
     },
     Collect {
         supervisor: SupervisorId,
@@ -76,8 +75,9 @@ pub struct Arrival {
     pub supervisor: SupervisorId,
     pub node: usize,
     pub database: DatabaseId,
-    /// To which copy of it.
+    /// To which copy of it, from which program.
     pub era: u32,
+    pub generation: u32,
     pub exchange: Exchange,
     /// How long the answer takes, and when it comes once more; none: there is no answer.
     pub back: Option<(u64, Option<u64>)>,
@@ -182,7 +182,8 @@ impl World {
     /// What names a run as long as there is one.
     pub fn key_of(&self, database: DatabaseId, run: &RunIdentity) -> RunKey {
         let tenant = self.plan.tenant_of(database.0, &run.key).expect("runs are of tenants");
-        RunKey { database, tenant, started_at: run.started_at }
+        let key = RunKey { database, tenant, started_at: run.started_at };
+        self.ledger.aliases.get(&key).copied().unwrap_or(key)
     }
 
     pub fn child_dice(&self, tenant: usize) -> fastrand::Rng {

@@ -62,11 +62,10 @@ impl World {
     fn check_not_paused(&self, id: SupervisorId, database: DatabaseId, tenant: usize) {
         let supervisor = &self.supervisors[id.0];
         let key = &self.plan.tenants[tenant].key;
-        let paused = self.store(database).content.rows.get(key).and_then(|row| row.paused_at);
-        let seen = supervisor.seen.get(&(database, tenant));
-        // A look's time is by the clock that the database had then.
-        let slack = std::time::Duration::from_secs(if self.store(database).era > 0 { 10 } else { 0 });
-        let known = paused.is_some_and(|at| seen.is_some_and(|seen| self.store(database).time(*seen) > at + slack));
+        let store = self.store(database);
+        let paused = store.content.rows.get(key).and_then(|row| row.paused_at);
+        let seen = supervisor.seen.get(&(database, tenant)).filter(|seen| seen.era == store.era);
+        let known = paused.is_some_and(|at| seen.is_some_and(|seen| store.time(seen.at) > at));
         let forced = matches!(supervisor.rules.mode, Mode::Named { force: true });
         assert!(!known || forced, "paused: {key} is offered, and known to be paused");
     }

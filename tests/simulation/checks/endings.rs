@@ -30,6 +30,8 @@ impl World {
                     let key = self.key_of(database, run);
                     let lost = self.ledger.lost_by_failover.contains(&key);
                     assert!(lost, "records: run {} of {} is recorded, and never was", run.id, run.key);
+                    // The row may be done by it, as of then, and due once more.
+                    self.ledger.resets.remove(&(database, key.tenant));
                     self.check_closed(id, database, run, closed);
                 }
                 Deed::Undone { run } => {
@@ -38,9 +40,15 @@ impl World {
                     assert!(fine, "records: run {} of {} is undone, and was started", run.id, run.key);
                 }
                 Deed::Released { key, run } => self.check_released(id, database, key, run.as_ref()),
-                Deed::Repaired { run, .. } => {
-                    let key = self.key_of(database, run);
+                Deed::Repaired { run, of } => {
+                    let key = self.key_of(database, of);
+                    let now = RunKey { started_at: run.started_at, ..key };
+                    if now != key {
+                        self.ledger.aliases.insert(now, key);
+                    }
                     self.ledger.lost_by_failover.remove(&key);
+                    // A claim that the copy remembers of another program may be long over.
+                    self.ledger.foreign.remove(&(database, key.tenant));
                     let excused = |tree: &&mut crate::host::Tree| tree.run == key;
                     for tree in self.hosts.iter_mut().flat_map(|host| host.trees.values_mut()).filter(excused) {
                         tree.excuse.take_if(|excuse| *excuse == Excuse::Failover);
@@ -58,11 +66,15 @@ impl World {
         let key = self.key_of(database, run);
         let living = self.trees().find(|tree| tree.run == key).cloned();
         if let Some(tree) = &living {
-            let silent = closed.outcome == Outcome::Lost && self.is_namesake(id, tree);
+            let silent = closed.outcome == Outcome::Lost && self.ends_namesake(id, run);
             assert!(silent, "closed and alive: run {} of {} is closed: {tree:?}", run.id, run.key);
             self.excuse(key, Excuse::Namesake);
         }
-        self.check_truth(id, key, run, closed);
+        if closed.outcome == Outcome::Lost && self.ends_namesake(id, run) {
+            self.ledger.closed_by_others.insert(key, Excuse::Namesake);
+        } else {
+            self.check_truth(key, run, closed);
+        }
         if self.healed && closed.outcome == Outcome::Ok {
             self.wanted.remove(&(database, key.tenant));
         }
@@ -96,8 +108,7 @@ impl World {
         let stale = by_stale && silent > self.supervisors[id.0].rules.stale_after;
         let proved = self.is_proved_dead(run_key);
         assert!(stale || proved, "fence: {key} is taken over {silent:?} after its last sign of life: {run:?}");
-        self.ledger.closed_by_others.insert(run_key);
-        self.excuse(run_key, Excuse::Released);
+        self.closed_by_others(run_key, Excuse::Released);
     }
 
     /// No process of it lives anywhere.

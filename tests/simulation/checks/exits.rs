@@ -1,12 +1,11 @@
 //! How a supervisor ends, comes to rest for its replacement, and how it behaves from step to step.
 
-use crate::database::same_but_for_id;
 use crate::host::RunKey;
 use crate::plan::Kind;
 use crate::supervisor::SupervisorId;
 use crate::world::World;
 use std::collections::BTreeSet;
-use tenantcron::model::{DatabaseId, Tenant, Unrecorded};
+use tenantcron::model::{DatabaseId, RunIdentity, Tenant, Unrecorded};
 use tenantcron::scheduler::{CarriedRun, ExitReason, Mode};
 
 impl World {
@@ -60,14 +59,8 @@ impl World {
     /// Every end that it saw is recorded, or stands in its file.
     fn check_all_kept(&self, id: SupervisorId) {
         let supervisor = &self.supervisors[id.0];
-        let host = &self.hosts[supervisor.host];
-        for (run, _) in self.ledger.truths.iter().filter(|(_, truth)| truth.by == id && !truth.undone) {
-            let ends = host.folder.values().flat_map(|file| &file.ends);
-            let named = |end: &Unrecorded| {
-                let tenant = self.plan.place(&end.tenant.name);
-                tenant == run.tenant && end.finish.run.started_at == run.started_at
-            };
-            let kept = self.is_recorded(*run) || ends.into_iter().any(named);
+        for (run, _) in self.ledger.truths.iter().filter(|(_, truth)| truth.by == supervisor.id && !truth.undone) {
+            let kept = self.is_recorded(*run) || self.files_name(*run);
             assert!(kept, "kept ends: it exits, and {run:?} is neither recorded nor in its file");
         }
     }
@@ -81,7 +74,8 @@ impl World {
             .locks
             .iter()
             .find(|(_, held)| held.supervisor == Some(id) && held.tree.is_none() && held.daemon.is_none());
-        let run = offered.filter(|(tenant, _)| !supervisor.runs.contains_key(tenant));
+        let run =
+            offered.filter(|(tenant, _)| !supervisor.runs.contains_key(tenant) && !supervisor.ended.contains(tenant));
         assert!(run.is_none(), "rest: locks are held for nobody: {run:?}");
     }
 
@@ -95,17 +89,27 @@ impl World {
                 one.is_some_and(|run| run.identity.id == held.id && Some((run.pid, run.pid_start)) == held.process);
             assert!(fits, "carried: {name}: {held:?} is handed on as {one:?}");
         }
-        for run in self.ledger.truths.iter().filter(|(_, truth)| truth.by == id && !truth.undone).map(|(run, _)| *run) {
-            let key = &self.plan.tenants[run.tenant].key;
-            let is = |other: &tenantcron::model::RunIdentity| other.key == *key && other.started_at == run.started_at;
-            let told = ends.iter().any(|end| is(&end.finish.run))
+        let own = self.ledger.truths.iter().filter(|(_, truth)| truth.by == id && !truth.undone);
+        for run in own.map(|(run, _)| *run) {
+            let is = |other: &RunIdentity| {
+                self.plan.tenant_of(run.database.0, &other.key) == Some(run.tenant)
+                    && self.key_of(run.database, other) == run
+            };
+            let told = self.is_recorded(run)
+                || ends.iter().any(|end| is(&end.finish.run))
                 || carried.iter().any(|(_, one)| is(&one.identity))
-                || self.is_recorded(run)
-                || self.hosts.iter().flat_map(|host| host.folder.values()).any(|file| {
-                    file.ends.iter().any(|end| is(&end.finish.run) && same_but_for_id(&end.finish.run, &end.finish.run))
-                });
+                || self.files_name(run);
             assert!(told, "carried: the end of {run:?} is not handed on");
         }
+    }
+
+    /// A file names its end.
+    pub fn files_name(&self, run: RunKey) -> bool {
+        let mut ends = self.hosts.iter().flat_map(|host| host.folder.values()).flat_map(|file| &file.ends);
+        ends.any(|end| {
+            let tenant = self.plan.place(&end.tenant.name);
+            tenant == run.tenant && self.key_of(run.database, &end.finish.run) == run
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ledger: what the fake kernels told and the world did, so that it can be seen whether exactly that is recorded.
 
-use crate::host::RunKey;
+use crate::host::{Excuse, RunKey};
 use crate::supervisor::SupervisorId;
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,8 @@ use tenantcron::scheduler::{Closing, Exit, NotStarted};
 #[derive(Debug, Clone)]
 pub struct Truth {
     pub by: SupervisorId,
+    /// When it was told.
+    pub at: u64,
     /// One of these must be recorded.
     pub allowed: Vec<(Outcome, Becomes)>,
     pub exit_code: Option<i32>,
@@ -30,9 +32,13 @@ pub struct Ledger {
     /// Spawns refused for want of resources: no run may be left.
     pub refused: BTreeSet<RunKey>,
     /// Closed by others than their supervisors: the outcome is theirs.
-    pub closed_by_others: BTreeSet<RunKey>,
+    pub closed_by_others: BTreeMap<RunKey, Excuse>,
     /// Runs whose row a failover lost, and that are not repaired.
     pub lost_by_failover: BTreeSet<RunKey>,
+    /// When each run was claimed or confirmed last, whatever became of the database since.
+    pub confirmed: BTreeMap<RunKey, u64>,
+    /// Runs that a repair opened under another time, and what they were before.
+    pub aliases: BTreeMap<RunKey, RunKey>,
     /// Rows that another program works on.
     pub foreign: BTreeSet<(DatabaseId, usize)>,
     /// The `updated_at` that each key of a calm night had before its newest claim.
@@ -51,7 +57,7 @@ impl World {
             }
             NotStarted::CannotExecute { code, .. } => {
                 let allowed = vec![(Outcome::Failed, Becomes::Done)];
-                self.ledger.truths.insert(run, Truth::new(id, allowed, Exit::Code(*code)));
+                self.ledger.truths.insert(run, Truth::new(id, self.now, allowed, Exit::Code(*code)));
             }
         }
     }
@@ -64,7 +70,7 @@ impl World {
             Exit::Unknown => (Outcome::Adopted, Becomes::Done),
         };
         let allowed = self.ledger.signalled.get(&(id, run)).cloned().unwrap_or_else(|| vec![by_exit]);
-        self.ledger.truths.insert(run, Truth::new(id, allowed, exit));
+        self.ledger.truths.insert(run, Truth::new(id, self.now, allowed, exit));
     }
 
     pub fn check_closing(&self, run: RunKey, closing: &Closing) {
@@ -86,14 +92,10 @@ impl World {
                 Some(self.key_of(self.plan.tenants[tenant].database, &end.finish.run))
             })
             .collect();
-        for (run, truth) in self.ledger.truths.iter_mut().filter(|(_, truth)| truth.by == id) {
-            let key = &self.plan.tenants[run.tenant].key;
-            let store = &self.databases[run.database.0 as usize].content;
-            let recorded = store
-                .finished
-                .iter()
-                .any(|done| done.identity.key == *key && done.identity.started_at == run.started_at);
-            truth.forgotten |= !recorded && !kept.contains(run);
+        let own = self.ledger.truths.iter().filter(|(_, truth)| truth.by == id).map(|(run, _)| *run);
+        let forgotten: Vec<_> = own.filter(|run| !kept.contains(run) && !self.is_recorded(*run)).collect();
+        for run in forgotten {
+            self.ledger.truths.get_mut(&run).unwrap().forgotten = true;
         }
     }
 
@@ -106,9 +108,9 @@ impl World {
 }
 
 impl Truth {
-    fn new(by: SupervisorId, allowed: Vec<(Outcome, Becomes)>, exit: Exit) -> Self {
+    fn new(by: SupervisorId, at: u64, allowed: Vec<(Outcome, Becomes)>, exit: Exit) -> Self {
         let exit_code = if let Exit::Code(code) = exit { Some(code) } else { None };
         let signal = if let Exit::Signal(signal) = exit { Some(signal) } else { None };
-        Self { by, allowed, exit_code, signal, forgotten: false, undone: false }
+        Self { by, at, allowed, exit_code, signal, forgotten: false, undone: false }
     }
 }

@@ -88,13 +88,9 @@ impl World {
     /// Everybody has exited.
     pub fn check_morning(&self) {
         for (run, truth) in &self.ledger.truths {
-            let key = &self.plan.tenants[run.tenant].key;
-            let finished = &self.store(run.database).content.finished;
-            let same =
-                finished.iter().filter(|done| done.identity.key == *key && done.identity.started_at == run.started_at);
-            let records: Vec<_> = same.map(|done| &done.closed).collect();
+            let records: Vec<_> = self.records_of(*run).collect();
             assert!(records.len() <= 1, "recorded once: {run:?} is recorded as {records:?}");
-            if truth.forgotten || truth.undone || self.ledger.closed_by_others.contains(run) {
+            if truth.forgotten || truth.undone || self.ledger.closed_by_others.contains_key(run) {
                 continue;
             }
             let kept = records.first().is_some_and(|one| truth.allowed.contains(&(one.outcome, one.becomes)));

@@ -6,6 +6,7 @@ use crate::plan::Kind;
 use crate::supervisor::SupervisorId;
 use crate::world::{What, World};
 use std::time::Duration;
+use tenantcron::model::{DatabaseId, Exchange, Refreshed, Reply, RunIdentity};
 use tenantcron::scheduler::Mode;
 
 /// Whoever was stopped and goes on needs so long to look and to kill.
@@ -40,16 +41,47 @@ impl World {
         );
     }
 
+    /// Whatever becomes of the database, its supervisor will know when a run was confirmed last.
+    pub fn note_lives(&mut self, database: DatabaseId, exchange: &Exchange, reply: &Reply) {
+        for (refresh, answer) in exchange.refresh.iter().zip(&reply.refreshed) {
+            if *answer == Refreshed::Confirmed {
+                let key = self.key_of(database, &refresh.run);
+                self.ledger.confirmed.insert(key, self.now);
+            }
+        }
+        for claimed in &reply.claimed {
+            let tenant = self.plan.tenant_of(database.0, &claimed.key).expect("claims are of tenants");
+            self.ledger.confirmed.insert(RunKey { database, tenant, started_at: claimed.started_at }, self.now);
+        }
+    }
+
+    /// The copy that took over does not know that the run was confirmed since.
+    fn lost_its_life(&self, run: RunKey) -> bool {
+        let Some(lease) = self.plan.rules.lease else { return false };
+        let lease = u64::try_from(lease.as_micros()).unwrap();
+        self.ledger.confirmed.get(&run).is_some_and(|at| at + lease >= self.now)
+    }
+
     /// Somebody closes a run that is not his: a living tree of it must be one that nobody could have ended in time.
     pub fn taken_over(&mut self, id: SupervisorId, run: RunKey) {
-        self.ledger.closed_by_others.insert(run);
-        let Some(tree) = self.trees().find(|tree| tree.run == run).cloned() else { return };
-        let kept = self.runs_for(tree.keeper, SETTLED)
+        let lost = self.store(run.database).era > 0 && self.lost_its_life(run);
+        let excuse = if lost { Excuse::Failover } else { Excuse::Unwatched };
+        let Some(tree) = self.trees().find(|tree| tree.run == run).cloned() else {
+            self.ledger.closed_by_others.insert(run, excuse);
+            return;
+        };
+        let kept = !lost
+            && self.runs_for(tree.keeper, SETTLED)
             && tree.kept_since + SETTLED < self.now
             && self.ledger.started.contains(&run);
         let by = &self.supervisors[id.0].name;
         assert!(!kept, "fence: {by} takes over a run that its supervisor watches: {tree:?}");
-        self.excuse(run, Excuse::Unwatched);
+        self.closed_by_others(run, excuse);
+    }
+
+    pub fn closed_by_others(&mut self, run: RunKey, excuse: Excuse) {
+        self.ledger.closed_by_others.insert(run, excuse);
+        self.excuse(run, excuse);
     }
 
     pub fn excuse(&mut self, run: RunKey, excuse: Excuse) {
@@ -64,8 +96,9 @@ impl World {
     }
 
     /// A machine of the same name was silent for so long that it cannot be told from one that was switched off.
-    pub fn is_namesake(&self, id: SupervisorId, tree: &Tree) -> bool {
-        let (mine, other) = (&self.supervisors[id.0], &self.nodes[tree.node]);
-        self.plan.kind == Kind::Rival && mine.identity().node == other.name && mine.host != other.host
+    pub fn ends_namesake(&self, id: SupervisorId, run: &RunIdentity) -> bool {
+        let mine = self.supervisors[id.0].identity();
+        let machine = |host: &str| host.split('-').next().map(str::to_owned);
+        self.plan.kind == Kind::Rival && mine.node == run.node && machine(&mine.host) != machine(&run.host)
     }
 }

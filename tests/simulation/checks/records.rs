@@ -7,22 +7,20 @@ use crate::world::World;
 use tenantcron::model::{Outcome, RunIdentity};
 
 impl World {
-    pub(super) fn check_truth(&self, id: SupervisorId, run: RunKey, identity: &RunIdentity, closed: &Closed) {
+    pub(super) fn check_truth(&self, run: RunKey, identity: &RunIdentity, closed: &Closed) {
         let truth = self.ledger.truths.get(&run);
         let true_words = truth.is_some_and(|truth| {
             let outcome = truth.allowed.contains(&(closed.outcome, closed.becomes));
             outcome && truth.exit_code == closed.exit_code && truth.signal == closed.signal
         });
-        let may_be_lost = truth.is_none_or(|truth| truth.forgotten || truth.undone) && !self.is_watched(run, id);
+        let may_be_lost = truth.is_none_or(|truth| truth.forgotten || truth.undone) && !self.is_watched(run);
         let fine = true_words || (closed.outcome == Outcome::Lost && may_be_lost);
         assert!(
             fine,
             "outcome: run {} of {} is recorded as {closed:?}; the truth: {truth:?}",
             identity.id, identity.key
         );
-        let store = &self.store(run.database).content;
-        let same = |other: &&RunIdentity| other.key == identity.key && other.started_at == identity.started_at;
-        let times = store.finished.iter().map(|done| &done.identity).filter(same).count();
+        let times = self.records_of(run).count();
         assert_eq!(times, 1, "recorded once: run {} of {} is recorded {times} times", identity.id, identity.key);
         if closed.outcome == Outcome::Lost {
             let kept = self.hosts.iter().any(|host| host.file_naming(identity).is_some());
@@ -31,17 +29,9 @@ impl World {
         }
     }
 
-    /// A living supervisor has its process, or is about to start it. The one who judged it dead may be wrong only of a
-    /// machine of the same name.
-    fn is_watched(&self, run: RunKey, by: SupervisorId) -> bool {
-        let watches = |one: &&crate::supervisor::Supervisor| {
-            one.lives && one.runs.values().any(|held| held.run == run && !held.end_told)
-        };
-        let namesake = |one: &crate::supervisor::Supervisor| {
-            let mine = &self.supervisors[by.0];
-            one.host != mine.host && one.identity().node == mine.identity().node
-        };
-        self.supervisors.iter().filter(watches).any(|one| !namesake(one))
+    /// A living supervisor has its process, or is about to start it.
+    fn is_watched(&self, run: RunKey) -> bool {
+        self.supervisors.iter().any(|one| one.lives && one.runs.values().any(|held| held.run == run && !held.end_told))
     }
 
     /// A file is removed: nothing in it may be unrecorded.
@@ -57,8 +47,18 @@ impl World {
     }
 
     pub fn is_recorded(&self, run: RunKey) -> bool {
+        self.records_of(run).next().is_some()
+    }
+
+    /// How it is recorded: once, if all is well.
+    pub fn records_of(&self, run: RunKey) -> impl Iterator<Item = &Closed> {
         let key = &self.plan.tenants[run.tenant].key;
-        let finished = &self.store(run.database).content.finished;
-        finished.iter().any(|done| done.identity.key == *key && done.identity.started_at == run.started_at)
+        let same = move |one: &RunIdentity| one.key == *key && self.key_of(run.database, one) == run;
+        self.store(run.database)
+            .content
+            .finished
+            .iter()
+            .filter(move |done| same(&done.identity))
+            .map(|done| &done.closed)
     }
 }

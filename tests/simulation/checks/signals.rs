@@ -1,17 +1,32 @@
 //! A run is signalled before its end was seen: there must be a reason, and it decides the outcome.
 
 use crate::host::RunKey;
-use crate::supervisor::SupervisorId;
+use crate::supervisor::{Belongings, SupervisorId};
 use crate::world::World;
 use std::time::Duration;
 use tenantcron::model::{Becomes, Outcome, TenantName};
 use tenantcron::scheduler::StaleAction;
 
 impl World {
-    pub fn check_signal(&mut self, id: SupervisorId, tenant: &TenantName, run: RunKey) {
+    pub fn check_signal(&mut self, id: SupervisorId, tenant: &TenantName, held: Belongings) {
+        let run = held.run;
         if self.ledger.signalled.contains_key(&(id, run)) {
             return;
         }
+        let allowed = self.reasons(id, run);
+        if !held.end_told {
+            assert!(!allowed.is_empty(), "signals: {tenant} is signalled without a reason");
+            self.ledger.signalled.insert((id, run), allowed);
+        } else if let Some(truth) = self.ledger.truths.get_mut(&run)
+            && self.now == truth.at
+        {
+            // Its end was heard in one breath with why it had to end.
+            truth.allowed.extend(allowed);
+        }
+    }
+
+    /// Why it may be ended now, and what follows from it.
+    fn reasons(&self, id: SupervisorId, run: RunKey) -> Vec<(Outcome, Becomes)> {
         let supervisor = &self.supervisors[id.0];
         let store = self.store(run.database);
         // Ages go by the monotonic clock, the claim's time by the clock of the copy that it was made in.
@@ -29,8 +44,7 @@ impl World {
         if rules.stale_action == StaleAction::Kill && age >= rules.stale_after {
             allowed.push((Outcome::Timeout, Becomes::Needed));
         }
-        assert!(!allowed.is_empty(), "signals: {tenant} is signalled without a reason");
-        self.ledger.signalled.insert((id, run), allowed);
+        allowed
     }
 
     /// Its lease will soon be over, for all that its supervisor knows.

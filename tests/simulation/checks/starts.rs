@@ -10,16 +10,20 @@ impl World {
         self.hosts.iter().flat_map(crate::host::Host::living)
     }
 
-    /// What already excuses a run that only starts: a failover lost its claim while the answer was on its way.
+    /// What already excuses a run that only starts: while the answer was on its way a failover lost its claim, or an
+    /// operator released it.
     pub fn excuse_of(&self, run: RunKey) -> Option<Excuse> {
-        self.ledger.lost_by_failover.contains(&run).then_some(Excuse::Failover)
+        let lost = self.ledger.lost_by_failover.contains(&run).then_some(Excuse::Failover);
+        lost.or_else(|| self.ledger.closed_by_others.get(&run).copied())
     }
 
     pub fn check_start(&mut self, id: SupervisorId, run: RunKey, number: RunId) {
         let tenant = self.plan.tenants[run.tenant].tenant.name.clone();
         assert!(self.supervisors[id.0].stop_at.is_none(), "after a stop: {tenant} is started");
         self.check_no_other(id, run);
-        if self.excuse_of(run).is_none() && !self.ledger.closed_by_others.contains(&run) {
+        let excuse = self.excuse_of(run);
+        assert!(excuse != Some(Excuse::Unwatched), "fence: {tenant} is started, and its run was taken over");
+        if excuse.is_none() {
             let store = self.store(run.database);
             let key = &self.plan.tenants[run.tenant].key;
             let open = store.open_run(key).map(|open| open.identity.id);

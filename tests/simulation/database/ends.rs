@@ -11,7 +11,8 @@ impl Database {
         let locked = self.locked.contains(&run.key);
         let ignores = self.flaw == Some(Flaw::FinishIgnoresTheRun);
         let open = self.content.open.get(&run.key);
-        if let Some(open) = open.filter(|open| same_but_for_id(&open.identity, run) || ignores) {
+        // Ours too is what a repair opened whose answer was lost.
+        if let Some(open) = open.filter(|open| open.is_of(run, (finish.pid, finish.pid_start)) || ignores) {
             let run = open.identity.clone();
             if locked {
                 return Finished::NotNow;

@@ -1,7 +1,7 @@
 //! Lives confirmed, repaired, and taken from those who are silent: `refresh.sql`, `release.sql`, and what
 //! `src/model/exchange.rs` says of a repair.
 
-use super::{Closed, Database, Deed, DoneRow, OpenRow, same_but_for_id};
+use super::{Closed, Database, Deed, DoneRow, OpenRow};
 use crate::flaws::Flaw;
 use tenantcron::model::{Refresh, Refreshed, Release, Repair, Repaired, RowValue, RunId, RunIdentity};
 
@@ -51,31 +51,33 @@ impl Database {
         run
     }
 
-    /// A run that was inserted anew keeps its `started_at`, so that a repair said twice finds what the first one did.
+    /// Ours too is what an earlier repair opened whose answer was lost: the same claim, or the same process.
     pub(super) fn repair(&mut self, repair: &Repair) -> Repaired {
-        let key = &repair.run.key;
+        let (run, key) = (&repair.run, &repair.run.key);
         let usable = self.content.rows.get(key).is_some_and(|row| !matches!(row.value, RowValue::Unknown(_)));
-        if !usable || self.locked.contains(key) {
-            return Repaired::NotNow;
-        }
-        let closed = self.content.finished.iter().any(|done| same_but_for_id(&done.identity, &repair.run));
-        let open = self.content.open.get(key);
-        let identity = match open {
-            Some(open) if same_but_for_id(&open.identity, &repair.run) => open.identity.clone(),
-            Some(_) if !closed => return Repaired::Another,
+        let held = usable && !self.locked.contains(key);
+        let process = (repair.pid, repair.pid_start);
+        let ours = self.content.open.get(key).map(|open| (open.is_of(run, process), open.identity.clone()));
+        let closed = self.content.finished.iter().any(|done| done.identity == *run);
+        let identity = match ours {
+            Some((true, identity)) if held => identity,
+            Some((true, _)) => return Repaired::NotNow,
             _ if closed => return Repaired::Closed,
-            _ => self.insert_anew(repair),
+            Some((false, _)) => return Repaired::Another,
+            None if held => self.insert_anew(repair),
+            None => return Repaired::NotNow,
         };
         let row = self.content.rows.get_mut(key).unwrap();
-        if row.value != RowValue::Running {
-            (row.value, row.updated_at) = (RowValue::Running, identity.started_at);
-            self.deeds.push(Deed::Repaired { run: identity.clone(), anew: false });
+        if row.value != RowValue::Running && identity.id == run.id {
+            self.deeds.push(Deed::Repaired { run: identity.clone(), of: repair.run.clone() });
         }
+        (row.value, row.updated_at) = (RowValue::Running, identity.started_at);
         Repaired::Running { id: identity.id, started_at: identity.started_at }
     }
 
     fn insert_anew(&mut self, repair: &Repair) -> RunIdentity {
-        let identity = RunIdentity { id: RunId(self.next_id()), ..repair.run.clone() };
+        let id = RunId(self.next_id());
+        let identity = RunIdentity { id, started_at: repair.run.started_at.min(self.now), ..repair.run.clone() };
         let open = OpenRow {
             identity: identity.clone(),
             group: repair.group.clone(),
@@ -85,7 +87,7 @@ impl Database {
             lease: repair.lease,
         };
         self.content.open.insert(identity.key.clone(), open);
-        self.deeds.push(Deed::Repaired { run: identity.clone(), anew: true });
+        self.deeds.push(Deed::Repaired { run: identity.clone(), of: repair.run.clone() });
         identity
     }
 }

@@ -65,10 +65,10 @@ pub enum Deed {
         key: String,
         run: Option<OpenRow>,
     },
-    /// `anew`: its run was gone.
+    /// Another than it was where that was gone.
     Repaired {
         run: RunIdentity,
-        anew: bool,
+        of: RunIdentity,
     },
     Reset {
         key: String,
@@ -84,6 +84,15 @@ impl Row {
     /// Unrelated to us, in the same table.
     pub fn of_another_program() -> Self {
         Self { value: RowValue::Unknown("14.2".into()), ..Self::never_run(DbTime::EPOCH + Duration::from_secs(9)) }
+    }
+}
+
+impl OpenRow {
+    /// The same claim, or the same process of the same claimer: whatever its id, which is another after a repair.
+    pub fn is_of(&self, run: &RunIdentity, process: (Option<i32>, Option<i64>)) -> bool {
+        let claimer = (&self.identity.node, &self.identity.host) == (&run.node, &run.host);
+        let same = process.0.is_some() && (self.pid, self.pid_start) == process;
+        claimer && (same || self.identity.started_at == run.started_at)
     }
 }
 

@@ -34,7 +34,7 @@ impl Host {
         }
         let content = self.files.get(&tenant).filter(|file| file.host == self.name()).cloned();
         let content = content.unwrap_or_default();
-        if content.supervisor.is_some_and(|by| by != me && living(by)) {
+        if self.is_locked(tenant) && content.supervisor.is_some_and(|by| by != me && living(by)) {
             return Judged::Supervised;
         }
         let verdict = self.by_process(tenant, run, me, &content, in_row);

@@ -65,8 +65,7 @@ impl World {
         let run_key = self.key_of(database, &run.identity);
         self.databases[database.0 as usize].free(&key);
         self.say(|_| format!("the operator releases t{tenant} on {name}{}", if ours { "" } else { " by force" }));
-        self.ledger.closed_by_others.insert(run_key);
-        self.excuse(run_key, Excuse::Released);
+        self.closed_by_others(run_key, Excuse::Released);
     }
 
     pub(super) fn change_sources(&mut self, tenant: usize, place: u64) {

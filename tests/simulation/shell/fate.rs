@@ -69,7 +69,7 @@ pub fn child(odds: &Odds, rng: &mut fastrand::Rng) -> Child {
     } else {
         None
     };
-    let life = match (endless, long) {
+    let life = match (endless && !orphaned, long) {
         (true, _) => None,
         (false, true) => Some(rng.u64(10_000_000..u64::try_from(LONG.as_micros()).unwrap())),
         (false, false) => Some(rng.u64(1_000..8_000_000)),

@@ -4,7 +4,7 @@ use crate::supervisor::SupervisorId;
 use crate::trace;
 use crate::world::{What, World};
 use std::time::Duration;
-use tenantcron::scheduler::Event;
+use tenantcron::scheduler::{Event, Notice};
 
 impl World {
     /// The core takes in what happened; its actions are performed.
@@ -35,6 +35,7 @@ impl World {
         } else {
             self.trace.steps += 1;
         }
+        let leaves = notices.iter().any(|notice| matches!(notice, Notice::Rival { leaves: true, .. }));
         for notice in notices {
             self.say(|world| format!("{}  says {}", world.supervisors[id.0].name, trace::notice(&notice)));
             self.check_notice(id, &notice);
@@ -46,6 +47,12 @@ impl World {
             }
         }
         if self.supervisors[id.0].lives {
+            if leaves {
+                // It starts nothing more, waits for its children and leaves.
+                let supervisor = &mut self.supervisors[id.0];
+                supervisor.drains |= supervisor.stop_at.is_none();
+                supervisor.stop_at.get_or_insert(now);
+            }
             self.keep_ends(id);
             self.check_step(id);
             self.set_alarm(id);

@@ -3,7 +3,7 @@
 use super::fate::{DEADLINE, Fate, fate, trouble, well};
 use crate::dice::{Of, dice};
 use crate::plan::Fault;
-use crate::supervisor::{Flight, SupervisorId};
+use crate::supervisor::{Flight, Look, SupervisorId};
 use crate::world::{Arrival, What, World};
 use tenantcron::model::{DatabaseId, Exchange, Finished, OpenRun, Refreshed, Repaired, Reply, Trouble, TroubleKind};
 use tenantcron::scheduler::{Event, Listed, Mode};
@@ -13,12 +13,20 @@ impl World {
         self.check_exchange(id, database, &exchange);
         let (fate, there) = self.fate_of_next(id, database);
         let supervisor = &mut self.supervisors[id.0];
-        let (number, node) = (exchange.number, supervisor.node);
+        let (number, node, generation) = (exchange.number, supervisor.node, supervisor.generation);
         let flight = Flight { exchange: exchange.clone(), sent: self.now };
         assert!(supervisor.flights.insert(database, flight).is_none(), "line: two exchanges at once with {database:?}");
         let era = self.databases[database.0 as usize].era;
         let arrival = |back| {
-            What::Arrived(Box::new(Arrival { supervisor: id, node, database, era, exchange: exchange.clone(), back }))
+            What::Arrived(Box::new(Arrival {
+                supervisor: id,
+                node,
+                database,
+                era,
+                generation,
+                exchange: exchange.clone(),
+                back,
+            }))
         };
         match fate {
             Fate::Unsent(trouble, after) => self.answer(id, database, number, Err(trouble), after),
@@ -62,13 +70,15 @@ impl World {
         result: Result<Reply, Trouble>,
         after: u64,
     ) {
-        let (result, of) = (Box::new(result), self.now);
+        let generation = self.supervisors[id.0].generation;
+        let of = Look { at: self.now, era: self.store(database).era, generation };
+        let result = Box::new(result);
         self.after(after, What::Answered { supervisor: id, database, number, result, of });
     }
 
     /// It is with the database: committed, and answered.
     pub fn arrived(&mut self, arrival: Arrival) {
-        let Arrival { supervisor: id, node, database, era, exchange, back } = arrival;
+        let Arrival { supervisor: id, node, database, era, generation, exchange, back } = arrival;
         if self.plan.is_calm() {
             self.check_lives(database);
         }
@@ -89,8 +99,11 @@ impl World {
         let (reply, deeds) = store.apply(self.now, supervisor.identity(), &exchange, writes);
         let name = supervisor.name.clone();
         self.say(|_| format!("db{} commits #{number} of {name}: {}", database.0, crate::trace::deeds(&deeds)));
+        self.note_lives(database, &exchange, &reply);
         self.check_deeds(id, database, &deeds, Some(&exchange));
-        let Some((back, doubled)) = back else { return };
+        // Who asked may have another program in his place, which knows nothing of it.
+        let asks = self.supervisors[id.0].generation == generation;
+        let Some((back, doubled)) = back.filter(|_| asks) else { return };
         if self.is_cut(node, database) {
             return self.answer(id, database, number, Err(trouble(TroubleKind::Interrupted)), DEADLINE);
         }
@@ -107,8 +120,11 @@ impl World {
         database: DatabaseId,
         number: u64,
         result: Result<Reply, Trouble>,
-        of: u64,
+        of: Look,
     ) -> Vec<Event> {
+        if of.generation != self.supervisors[id.0].generation {
+            return Vec::new();
+        }
         let mut events = Vec::new();
         let flight = self.supervisors[id.0].flights.get(&database);
         if flight.is_none_or(|flight| flight.exchange.number != number) {
@@ -138,7 +154,7 @@ impl World {
     }
 
     /// What this supervisor knows from now on.
-    fn note_answers(&mut self, id: SupervisorId, database: DatabaseId, flight: &Flight, reply: &Reply, of: u64) {
+    fn note_answers(&mut self, id: SupervisorId, database: DatabaseId, flight: &Flight, reply: &Reply, of: Look) {
         let exchange = &flight.exchange;
         let told = exchange.finish.iter().map(|finish| &finish.run).chain(&exchange.undo);
         for (run, answer) in told.zip(reply.finished.iter().chain(&reply.undone)) {

@@ -88,8 +88,20 @@ impl World {
     fn unlock(&mut self, id: SupervisorId, tenants: &[TenantName], slots: u32) {
         for tenant in tenants {
             let place = self.plan.place(tenant);
-            let held = self.host_of(id).locks.remove(&place).expect("only a lock that is held is given up");
-            assert_eq!((held.supervisor, held.tree), (Some(id), None), "locks: one is given up that a run holds");
+            let was_run = self.supervisors[id.0].ended.remove(&place);
+            let host = self.host_of(id);
+            // Where an adopter could not fetch it, it is not given up.
+            if let Some(held) = host.locks.get(&place)
+                && (held.supervisor == Some(id) || !was_run)
+            {
+                assert_eq!((held.supervisor, held.tree), (Some(id), None), "locks: one is given up that a run holds");
+                host.locks.remove(&place);
+            } else {
+                assert!(was_run, "locks: one is given up that is not held");
+            }
+            if host.keepers.get(&place) == Some(&id) {
+                host.keepers.remove(&place);
+            }
         }
         for _ in 0..slots {
             let supervisor = &mut self.supervisors[id.0];
@@ -111,24 +123,17 @@ impl World {
         assert_eq!(held.id, closing.run, "closing: another run than the tenant's is closed");
         self.check_closing(held.run, closing);
         let node = self.supervisors[id.0].node;
-        let host = self.host_of(id);
-        // Where it could not be fetched it is not given up.
-        if !held.adopted || host.locks.get(&place).is_some_and(|lock| lock.supervisor == Some(id)) {
-            host.locks.remove(&place);
-        }
-        if host.keepers.get(&place) == Some(&id) {
-            host.keepers.remove(&place);
-        }
+        // The lock stays until the end is recorded.
+        self.supervisors[id.0].ended.insert(place);
         if let Some(slot) = held.slot {
-            host.slots.remove(&(node, slot));
+            self.host_of(id).slots.remove(&(node, slot));
         }
     }
 
     fn renumber(&mut self, id: SupervisorId, tenant: &TenantName, run: RunId, started_at: DbTime) {
         let place = self.plan.place(tenant);
-        let held = self.supervisors[id.0].runs.get_mut(&place).expect("only what is watched is renumbered");
+        let Some(held) = self.supervisors[id.0].runs.get_mut(&place) else { return };
         held.id = run;
-        assert_eq!(held.run.started_at, started_at, "renumber: the claim's time is another");
         let (key, adopted) = (held.run, held.adopted);
         let host = self.host_of(id);
         if let Some(tree) = host.trees.values_mut().find(|tree| tree.run == key) {

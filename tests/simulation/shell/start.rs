@@ -96,7 +96,9 @@ impl World {
     }
 
     fn plan_deaths(&mut self, id: SupervisorId, pid: i32, delay: u64, child: &Child) {
-        let Some(life) = child.life else { return };
+        // What never ends by itself is ended by an operator once faults have ceased, if nobody else could.
+        let at_last = self.plan.heal_at + 100_000_000;
+        let life = child.life.unwrap_or(at_last.saturating_sub(self.now + delay));
         self.dies(id, pid, delay + life, child.exit);
         if let Some(longer) = child.members {
             self.members_die(id, pid, delay + life + longer);
@@ -109,9 +111,7 @@ impl World {
 
     pub(super) fn signal(&mut self, id: SupervisorId, tenant: &TenantName, force: Force) {
         let held = self.supervisors[id.0].runs[&self.plan.place(tenant)];
-        if !held.end_told {
-            self.check_signal(id, tenant, held.run);
-        }
+        self.check_signal(id, tenant, held);
         let Some(tree) = self.host_of(id).tree_of(held.run).cloned() else { return };
         let rng = &mut self.supervisors[id.0].rng;
         let delay = match force {

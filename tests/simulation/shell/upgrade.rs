@@ -26,15 +26,18 @@ impl World {
         let born: Moment = supervisor.rules.born;
         let rules = Rules { seed: supervisor.rng.u64(..), born, ..supervisor.rules.clone() };
         self.check_carried(id, &carried, &ends);
-        for end in &ends {
-            let database = self.plan.tenants[self.plan.place(&end.tenant.name)].database;
-            let key = self.key_of(database, &end.finish.run);
-            self.supervisors[id.0].unrecorded.remove(&key);
-        }
+        // Ends are in the file; what is lost or never began is found out again.
+        let kept: Vec<_> = self.supervisors[id.0].runs.values().map(|held| held.run).collect();
+        self.supervisors[id.0].unrecorded.retain(|run| kept.contains(run));
         let supervisor = &mut self.supervisors[id.0];
         let host = &mut self.hosts[supervisor.host];
         host.keep(supervisor.file(), id, ends);
         host.orphan_files_of(id);
+        // What has ended is in the file, and watched by nobody.
+        for tenant in std::mem::take(&mut supervisor.ended) {
+            host.locks.remove(&tenant);
+            host.keepers.remove(&tenant);
+        }
         supervisor.generation += 1;
         supervisor.kept_version = 0;
         supervisor.scheduler = Scheduler::new(rules.clone());

@@ -87,9 +87,7 @@ pub fn deeds(deeds: &[Deed]) -> String {
         Deed::Released { key, run } => {
             format!("{}:{:?} released", row_key(key), run.as_ref().map(|run| run.identity.id.0))
         }
-        Deed::Repaired { run, anew } => {
-            format!("{}:{} repaired{}", row_key(&run.key), run.id, if *anew { " anew" } else { "" })
-        }
+        Deed::Repaired { run, of } => format!("{}:{} repaired as {}", row_key(&of.key), of.id, run.id),
         Deed::Reset { key } => format!("{} reset", row_key(key)),
     };
     deeds.iter().map(one).collect::<Vec<_>>().join(", ")
