@@ -31,6 +31,11 @@ impl Scheduler {
                 open.insert(tenant);
                 continue;
             }
+            if own.is_some_and(|own| own.is_repaired_as(&run)) {
+                self.renumber(tenant, run.identity.id, run.identity.started_at);
+                open.insert(tenant);
+                continue;
+            }
             with_run.insert(tenant);
             if own.is_some_and(|own| own.lives()) {
                 self.other_run_seen(id, tenant, run);

@@ -8,7 +8,7 @@ use super::notice::Notice;
 use super::run::{Phase, Why};
 use super::state::Scheduler;
 use super::tenant::{Stage, TenantId};
-use crate::model::{DatabaseId, Exchange, OpenRun, Repair, Repaired, RowValue, RunId};
+use crate::model::{DatabaseId, DbTime, Exchange, OpenRun, Repair, Repaired, RowValue, RunId};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -94,25 +94,33 @@ impl Scheduler {
         asked
     }
 
+    /// Its row is running again, by this number.
+    pub(super) fn renumber(&mut self, tenant: TenantId, number: RunId, started_at: DbTime) {
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        let name = state.name().clone();
+        let Stage::Run(run) = &mut state.stage else { return };
+        let before = std::mem::replace(&mut run.identity.id, number);
+        let other = before != number || run.identity.started_at != started_at;
+        let renumbered = other && run.lives();
+        run.identity.started_at = started_at;
+        if let Some(row) = &mut state.row {
+            row.value = RowValue::Running;
+            row.updated_at = started_at;
+        }
+        if renumbered {
+            self.actions.push(Action::Renumber { tenant: name.clone(), run: number, started_at });
+        }
+        self.notices.push(Notice::Repaired { tenant: name, run: number, before });
+        self.touch(tenant);
+    }
+
     pub(super) fn repair_answered(&mut self, id: DatabaseId, tenant: TenantId, answer: Repaired) {
         let Some(state) = self.tenants.get_mut(tenant) else { return };
-        let (name, key) = (state.name().clone(), state.listed.key.clone());
-        let Stage::Run(run) = &mut state.stage else { return };
+        let key = state.listed.key.clone();
+        let Some(run) = state.run_mut() else { return };
         run.repairing = false;
         match answer {
-            Repaired::Running { id: number, started_at } => {
-                let before = std::mem::replace(&mut run.identity.id, number);
-                let renumbered = before != number || run.identity.started_at != started_at;
-                run.identity.started_at = started_at;
-                if let Some(row) = &mut state.row {
-                    row.value = RowValue::Running;
-                    row.updated_at = started_at;
-                }
-                if renumbered {
-                    self.actions.push(Action::Renumber { tenant: name.clone(), run: number, started_at });
-                }
-                self.notices.push(Notice::Repaired { tenant: name, run: number, before });
-            }
+            Repaired::Running { id: number, started_at } => self.renumber(tenant, number, started_at),
             Repaired::Closed => self.end_run(tenant, Why::ClosedByAnother),
             // Whose it is the next look tells.
             Repaired::Another => {

@@ -35,7 +35,11 @@ impl World {
 
     fn happen(&mut self, what: What) {
         if let Some(until) = self.frozen(&what) {
-            return self.after(until - self.now, what);
+            return match what {
+                // The program that hears all the rest.
+                What::Replaced(id, _) => drop(self.agenda.insert((until, id.0 as u64), what)),
+                _ => self.after(until - self.now, what),
+            };
         }
         if let Some(id) = addressee(&what) {
             let mut events = self.taken_in(id, what);
@@ -49,7 +53,11 @@ impl World {
                 events.extend(self.taken_in(id, next));
             }
             // The shell gathers signals before anything else.
-            events.sort_by_key(|event| !matches!(event, Event::StopAsked | Event::DrainAsked));
+            events.sort_by_key(|event| match event {
+                Event::Carried { .. } => 0,
+                Event::StopAsked | Event::DrainAsked => 1,
+                _ => 2,
+            });
             return self.hear(id, events);
         }
         match what {

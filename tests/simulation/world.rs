@@ -138,7 +138,8 @@ impl World {
         Self {
             now: 0,
             agenda: BTreeMap::new(),
-            entries: 0,
+            // Below are those that go first.
+            entries: 1 << 20,
             nodes,
             hosts: (0..plan.hosts).map(Host::new).collect(),
             databases: (0..plan.databases).map(database).collect(),

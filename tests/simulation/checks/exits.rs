@@ -45,7 +45,7 @@ impl World {
                 let well = |database: &DatabaseId| {
                     let store = self.store(*database);
                     let quiet_since = store.hindered_at.max(store.down_until) + 15_000_000;
-                    let cut = self.nodes[supervisor.node].cuts.iter().any(|(_, until)| until + 15_000_000 > self.now);
+                    let cut = self.nodes[supervisor.node].cuts.iter().any(|(_, until)| until + 45_000_000 > self.now);
                     store.locked.is_empty() && quiet_since < self.now && !cut
                 };
                 let quiet = self.plan.odds.late + self.plan.odds.unreachable == 0.0;

@@ -42,6 +42,10 @@ impl World {
         if let Some(other) = other {
             return Some(format!("{} should end by itself: {:?}", other.name, other.rules.mode));
         }
+        let late = |what: &What| matches!(what, What::Arrived(arrival) if arrival.back.is_none());
+        if self.agenda.values().any(late) {
+            return Some("something that was sent long ago is still on its way".into());
+        }
         for host in self.hosts.iter().filter(|host| !host.off) {
             if let Some((number, file)) = host.folder.iter().next() {
                 return Some(format!("a file of unrecorded ends is left: {number}: {file:?}"));

@@ -1,29 +1,30 @@
 //! Ends and claims taken back: `finish.sql`, `finish_rest.sql`, `undo.sql`.
 
-use super::{Closed, Database, Deed, DoneRow, same_but_for_id};
+use super::{Closed, Database, Deed, DoneRow};
 use crate::flaws::Flaw;
 use tenantcron::model::{Becomes, DbTime, Finish, Finished, Outcome, RowValue, RunId, RunIdentity};
 
 impl Database {
     pub(super) fn finish(&mut self, finish: &Finish) -> Finished {
         let (run, closed) = (&finish.run, Closed::of(finish));
+        let process = (finish.pid, finish.pid_start);
         let ended_at = (self.now - finish.ended_ago).max(run.started_at);
         let locked = self.locked.contains(&run.key);
         let ignores = self.flaw == Some(Flaw::FinishIgnoresTheRun);
         let open = self.content.open.get(&run.key);
         // Ours too is what a repair opened whose answer was lost.
-        if let Some(open) = open.filter(|open| open.is_of(run, (finish.pid, finish.pid_start)) || ignores) {
+        if let Some(open) = open.filter(|open| open.is_of(run, process) || ignores) {
             let run = open.identity.clone();
             if locked {
                 return Finished::NotNow;
             }
             self.content.open.remove(&run.key);
             self.deeds.push(Deed::Closed { run: run.clone(), closed: closed.clone() });
-            self.content.finished.push(DoneRow { identity: run, closed });
+            self.content.finished.push(DoneRow { identity: run, process, closed });
             let flips = self.value(&finish.run.key) == Some(&RowValue::Running);
             return Finished::Recorded { row: flips.then(|| self.flip(finish, ended_at)) };
         }
-        let known = self.content.finished.iter().rfind(|done| same_but_for_id(&done.identity, run));
+        let known = self.content.finished.iter().rfind(|done| done.is_of(run, process));
         if let Some(known) = known {
             return if known.closed.says_the_same(&closed) {
                 Finished::Recorded { row: None }
@@ -39,7 +40,7 @@ impl Database {
         }
         let identity = RunIdentity { id: RunId(self.next_id()), ..run.clone() };
         self.deeds.push(Deed::Inserted { run: identity.clone(), closed: closed.clone() });
-        self.content.finished.push(DoneRow { identity, closed });
+        self.content.finished.push(DoneRow { identity, process, closed });
         let Some(row) = self.content.rows.get(&run.key) else { return Finished::Recorded { row: None } };
         let flips = match row.value {
             RowValue::Needed => finish.becomes == Becomes::Done && row.updated_at < run.started_at,

@@ -45,7 +45,8 @@ impl Database {
     pub fn free(&mut self, key: &str) -> Option<OpenRow> {
         let run = self.content.open.remove(key);
         if let Some(run) = &run {
-            self.content.finished.push(DoneRow { identity: run.identity.clone(), closed: Closed::lost() });
+            let process = (run.pid, run.pid_start);
+            self.content.finished.push(DoneRow { identity: run.identity.clone(), process, closed: Closed::lost() });
         }
         self.content.rows.get_mut(key).unwrap().value = RowValue::Needed;
         run
@@ -58,7 +59,7 @@ impl Database {
         let held = usable && !self.locked.contains(key);
         let process = (repair.pid, repair.pid_start);
         let ours = self.content.open.get(key).map(|open| (open.is_of(run, process), open.identity.clone()));
-        let closed = self.content.finished.iter().any(|done| done.identity == *run);
+        let closed = self.content.finished.iter().any(|done| done.is_of(run, process));
         let identity = match ours {
             Some((true, identity)) if held => identity,
             Some((true, _)) => return Repaired::NotNow,

@@ -8,7 +8,7 @@ mod lives;
 mod rows;
 
 pub use failover::Copy;
-pub use rows::{Closed, Deed, DoneRow, OpenRow, Row, same_but_for_id};
+pub use rows::{Closed, Deed, DoneRow, OpenRow, Row};
 
 use crate::flaws::Flaw;
 use std::collections::{BTreeMap, BTreeSet};

@@ -28,6 +28,7 @@ pub struct OpenRow {
 #[derive(Debug, Clone)]
 pub struct DoneRow {
     pub identity: RunIdentity,
+    pub process: (Option<i32>, Option<i64>),
     pub closed: Closed,
 }
 
@@ -90,9 +91,7 @@ impl Row {
 impl OpenRow {
     /// The same claim, or the same process of the same claimer: whatever its id, which is another after a repair.
     pub fn is_of(&self, run: &RunIdentity, process: (Option<i32>, Option<i64>)) -> bool {
-        let claimer = (&self.identity.node, &self.identity.host) == (&run.node, &run.host);
-        let same = process.0.is_some() && (self.pid, self.pid_start) == process;
-        claimer && (same || self.identity.started_at == run.started_at)
+        is_same((&self.identity, (self.pid, self.pid_start)), (run, process))
     }
 }
 
@@ -111,8 +110,16 @@ impl Closed {
     }
 }
 
-/// The same run, whatever its id: it was inserted anew after a failover.
-pub fn same_but_for_id(one: &RunIdentity, other: &RunIdentity) -> bool {
-    (&one.key, one.started_at, &one.instance, &one.node, &one.host)
-        == (&other.key, other.started_at, &other.instance, &other.node, &other.host)
+impl DoneRow {
+    /// As [`OpenRow::is_of`].
+    pub fn is_of(&self, run: &RunIdentity, process: (Option<i32>, Option<i64>)) -> bool {
+        is_same((&self.identity, self.process), (run, process))
+    }
+}
+
+type Named<'a> = (&'a RunIdentity, (Option<i32>, Option<i64>));
+
+fn is_same((one, process): Named<'_>, (other, other_process): Named<'_>) -> bool {
+    let claimer = (&one.key, &one.node, &one.host) == (&other.key, &other.node, &other.host);
+    claimer && ((process.0.is_some() && process == other_process) || one.started_at == other.started_at)
 }

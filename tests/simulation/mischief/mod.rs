@@ -7,7 +7,7 @@ mod processes;
 use crate::plan::{Deed, Fault};
 use crate::world::{What, World};
 use tenantcron::model::{DatabaseId, RowValue};
-use tenantcron::scheduler::{Event, Rules, StaleAction};
+use tenantcron::scheduler::{Event, Mode, Rules, StaleAction};
 
 impl World {
     /// One deed of the plan.
@@ -76,7 +76,9 @@ impl World {
         for id in self.living_supervisors() {
             self.after(0, What::Listing(id));
             let rules = self.supervisors[id.0].rules.clone();
-            self.tell(id, 0, Event::Reloaded(Box::new(Rules { enabled: true, ..rules })));
+            if rules.mode == Mode::Daemon {
+                self.tell(id, 0, Event::Reloaded(Box::new(Rules { enabled: true, ..rules })));
+            }
         }
         let tenants =
             self.plan.tenants.iter().enumerate().filter(|(place, _)| self.plan.happens(Fault::Tenant(*place)));

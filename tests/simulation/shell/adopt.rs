@@ -13,8 +13,7 @@ impl World {
         let host = &self.hosts[self.supervisors[id.0].host];
         let living = |other: SupervisorId| self.supervisors[other.0].lives;
         let judged = host.judge(place, run, id, living, self.plan.flaw);
-        let key =
-            RunKey { database: self.plan.tenants[place].database, tenant: place, started_at: run.identity.started_at };
+        let key = self.key_of(self.plan.tenants[place].database, &run.identity);
         let mut events = Vec::new();
         let verdict = match judged {
             Judged::Living(process) if *may_adopt => self.adopt(id, key, run.identity.id, process),
