@@ -25,17 +25,18 @@ impl World {
     pub fn check_slots(&self, id: SupervisorId, taken: &[u32]) {
         let supervisor = &self.supervisors[id.0];
         let held = self.hosts[supervisor.host].slots_above(supervisor.node, 0);
-        // A `--once` may still go by the configuration of before.
-        let siblings = self.supervisors.iter().filter(|one| one.lives && one.node == supervisor.node);
-        let most = siblings.map(|one| one.rules.workers).max().unwrap_or_default();
+        let most = self.most_workers(supervisor.node);
         assert!(taken.is_empty() || held <= most, "workers: {held} slots are held on a node with {most} workers");
     }
 
     /// How many may run on a node now.
     pub fn most_workers(&self, node: usize) -> u32 {
+        // A `--once` may still go by the configuration of before.
+        let siblings = self.supervisors.iter().filter(|one| one.lives && one.node == node);
+        let most = siblings.map(|one| one.rules.workers).max().unwrap_or_default();
         let node = &self.nodes[node];
         let before = node.lowered.filter(|(at, _)| at + IN_FLIGHT > self.now).map_or(0, |(_, before)| before);
-        node.workers.max(before)
+        node.workers.max(before).max(most)
     }
 
     pub fn check_exchange(&self, id: SupervisorId, database: DatabaseId, exchange: &Exchange) {

@@ -52,6 +52,7 @@ impl World {
                     let excused = |tree: &&mut crate::host::Tree| tree.run == key;
                     for tree in self.hosts.iter_mut().flat_map(|host| host.trees.values_mut()).filter(excused) {
                         tree.excuse.take_if(|excuse| *excuse == Excuse::Failover);
+                        tree.repaired_at = self.now;
                     }
                 }
                 Deed::Reset { key } => self.check_reset(database, key, exchange),

@@ -67,7 +67,10 @@ impl World {
         if !rules.shared || self.excuse_of(run).is_some() {
             return;
         }
-        let counted = || self.trees().filter(|tree| tree.counted && tree.excuse.is_none());
+        // One that came back with a repair came after the claim.
+        let claimed_at = self.ledger.confirmed.get(&run).copied().unwrap_or_default();
+        let counts = |tree: &&Tree| tree.counted && tree.excuse.is_none() && tree.repaired_at <= claimed_at;
+        let counted = || self.trees().filter(counts);
         let (all, limit) = (counted().count(), rules.cluster_limit as usize);
         assert!(limit == 0 || all < limit, "cluster limit: {all} run, limits.cluster is {limit}");
         let group_of = |tenant: usize| &self.plan.tenants[tenant].tenant.group;

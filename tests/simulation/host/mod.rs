@@ -66,6 +66,8 @@ pub struct Tree {
     /// It took one of the node's slots when it was started.
     pub counted: bool,
     pub excuse: Option<Excuse>,
+    /// When its row was set running again.
+    pub repaired_at: u64,
 }
 
 impl Tree {

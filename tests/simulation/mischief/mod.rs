@@ -48,9 +48,7 @@ impl World {
             node.cuts.clear();
         }
         for (number, database) in (0..).zip(&mut self.databases) {
-            if database.down_until > self.now || !database.locked.is_empty() {
-                database.hindered_at = self.now;
-            }
+            database.hindered_at = self.now;
             database.down_until = database.down_until.min(self.now);
             database.locked.clear();
             let now = database.time(self.now);

@@ -53,7 +53,7 @@ impl World {
         }
         let (now, on_disk) = (self.now, self.plan.state_on_disk);
         self.hosts[host].reboot(now, on_disk);
-        if !on_disk {
+        if !on_disk || down == u64::MAX {
             self.ledger_loses_files(host);
         }
         if down < u64::MAX {

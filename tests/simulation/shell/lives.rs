@@ -64,11 +64,15 @@ impl World {
         supervisor.slots_above |= rules.workers < supervisor.rules.workers;
         let (mode, born) = (supervisor.rules.mode, supervisor.rules.born);
         supervisor.rules = Rules { mode, born, ..rules.clone() };
-        let node = &mut self.nodes[supervisor.node];
-        if rules.workers < node.workers {
-            node.lowered = Some((self.now, node.workers));
+        if mode == Mode::Daemon {
+            let node = self.supervisors[id.0].node;
+            let most = self.most_workers(node);
+            let node = &mut self.nodes[node];
+            if rules.workers < most {
+                node.lowered = Some((self.now, most));
+            }
+            node.workers = rules.workers;
         }
-        node.workers = rules.workers;
     }
 
     pub fn daemon_of(&self, node: usize) -> Option<SupervisorId> {

@@ -59,6 +59,7 @@ impl World {
             stubborn: child.stubborn,
             counted: slot.is_some(),
             excuse: self.excuse_of(key),
+            repaired_at: 0,
         };
         let now = self.now;
         let process = self.host_of(id).spawn(now, tree, slot.map(|slot| (node, slot)));
