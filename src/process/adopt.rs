@@ -65,9 +65,11 @@ pub fn examine(
     let wordless = content == LockFile::default() && heard == Heard::Lately;
     // What a file says of another host's processes means nothing here.
     let content = if content.host.as_deref() == Some(host) { content } else { LockFile::default() };
+    // Who claims, watches or records holds the lock; a file that was left behind says what was.
     if let Some(by) = content.supervisor
         && by != me
         && by.is_alive()?
+        && by_lock(folder, tenant)? == Verdict::Claimed
     {
         return Ok(Verdict::Supervised { by });
     }

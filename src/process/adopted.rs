@@ -118,14 +118,22 @@ impl Adopted {
         Ok(lives(self.process)? && (signal_group(self.process.pid, signal)? || signal_stranger(self.process, signal)?))
     }
 
-    /// Gives up lock, slot and watch. Call it when nothing lives any more and that is known.
+    /// Gives up the slot. Call it when nothing lives any more and that is known.
     ///
     /// # Errors
     /// None that is known; what flock(2) answers.
-    pub fn release(self) -> io::Result<()> {
-        let lock = self.lock.as_ref().map_or(Ok(()), locks::unlock);
-        let slot = self.slot.map_or(Ok(()), SlotLock::release);
-        lock.and(slot.map_err(io::Error::from))
+    pub fn release_slot(&mut self) -> io::Result<()> {
+        self.slot.take().map_or(Ok(()), SlotLock::release).map_err(io::Error::from)
+    }
+
+    /// Gives up what is left: lock and watch. Call it when the end is recorded too: until then nobody may take the run
+    /// for one that is not watched.
+    ///
+    /// # Errors
+    /// None that is known; what flock(2) answers.
+    pub fn release(mut self) -> io::Result<()> {
+        let slot = self.release_slot();
+        self.lock.as_ref().map_or(Ok(()), locks::unlock).and(slot)
     }
 
     /// Fetches the lock and the slot from a process, where that is allowed and it has them.

@@ -14,7 +14,8 @@ pub enum Action {
         /// How many slots; zero where none are needed.
         slots: u32,
     },
-    /// Let go of tenants' locks and of slots that no run holds.
+    /// Let go of tenants' locks (of offers that became no claim, of runs whose record is acknowledged) and of slots that
+    /// no run holds.
     Unlock {
         /// Their locks.
         tenants: Vec<TenantName>,
@@ -56,7 +57,7 @@ pub enum Action {
     },
     /// Find out what an open run of this node that nobody here knows is; answer Examined.
     Examine(Unknown),
-    /// The run is over: write the end line, let go of lock and slot.
+    /// The run is over: write the end line, let go of the slot. The lock stays ours until [`Action::Unlock`].
     Close(Closing),
     /// A run of ours has another number: its own was gone from the database, and a new one stands in its place.
     Renumber {

@@ -9,7 +9,7 @@ use super::event::{End, Listed};
 use super::run::{Ending, FIRST_LOOK, Leftover, Phase, Run};
 use super::state::Scheduler;
 use super::tenant::{Row, Stage, TenantState};
-use crate::model::{Moment, RowValue, RunIdentity, Tenant};
+use crate::model::{DatabaseId, Moment, RowValue, RunIdentity, Tenant};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -121,12 +121,18 @@ impl Scheduler {
         if self.hold == Hold::No && !self.stop.is_asked() {
             self.hold = Hold::ComingToRest;
             self.withdraw_pending();
+            // Nothing is said to any: none has a deadline.
+            self.all_dirty();
         }
     }
 
     pub(super) fn upgrade_failed(&mut self) {
         self.hold = Hold::No;
-        self.dirty.extend((0u32..).map(crate::model::DatabaseId).take(self.databases.len()));
+        self.all_dirty();
+    }
+
+    fn all_dirty(&mut self) {
+        self.dirty.extend((0u32..).map(DatabaseId).take(self.databases.len()));
     }
 
     /// Everything in flight has been answered: the shell may put the next program in our place.

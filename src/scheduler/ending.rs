@@ -63,7 +63,8 @@ impl Scheduler {
         self.close_run_saying(id, record, String::new());
     }
 
-    /// The run has no process any more: its slot is free at once, its record goes with the next exchange.
+    /// The run has no process any more: its slot is free at once, its record goes with the next exchange,
+    /// and its lock when that is acknowledged.
     pub(super) fn close_run_saying(&mut self, id: TenantId, record: RecordAs, mut detail: String) {
         let now = self.now;
         let Some(tenant) = self.tenants.get_mut(id) else { return };
@@ -121,6 +122,7 @@ impl Scheduler {
         let database = tenant.listed.database;
         let mut run = Run::new(identity, database, group, now);
         run.phase = Phase::Ended;
+        run.locked = false;
         run.verdict = Some(RecordAs::Finish(Outcome::Lost, Becomes::Needed));
         tenant.stage = Stage::Run(Box::new(run));
         self.databases_mut(database).to_record.push(id);
@@ -136,8 +138,11 @@ impl Scheduler {
             Some(RecordAs::Finish(_, Becomes::Needed) | RecordAs::Undo) => RowValue::Needed,
             None => return,
         };
-        let database = run.database;
+        let (database, locked) = (run.database, run.locked);
         self.unrecorded_version += u64::from(run.kept);
+        if locked {
+            self.actions.push(Action::Unlock { tenants: vec![tenant.name().clone()], slots: 0 });
+        }
         tenant.stage = Stage::Idle;
         tenant.other = None;
         tenant.row = match (tenant.row.take(), row) {

@@ -32,8 +32,9 @@ impl Scheduler {
                 open.insert(tenant);
                 continue;
             }
-            if own.is_some_and(|own| own.lives() && own.is_renumbered(&run)) {
-                // Opened by a repair whose answer was lost: said again, it tells the number.
+            if own.is_some_and(|own| own.is_repaired_as(&run)) {
+                self.renumber(tenant, run.identity.id, run.identity.started_at);
+                open.insert(tenant);
                 continue;
             }
             with_run.insert(tenant);
@@ -84,9 +85,7 @@ impl Scheduler {
             }
         } else if self.stop.is_asked() {
             // Nothing is taken on by a supervisor that leaves; its successor looks at once.
-        } else if run.identity.host == self.rules.identity.host {
-            self.examine(id, name, run);
-        } else if self.is_silent(id, &run) {
+        } else if run.identity.host == self.rules.identity.host || self.is_silent(id, &run) {
             self.examine(id, name, run);
         }
     }

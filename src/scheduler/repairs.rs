@@ -5,27 +5,15 @@
 use super::action::Action;
 use super::event::{Unknown, Verdict};
 use super::notice::Notice;
-use super::run::{Phase, Run, Why};
+use super::run::{Phase, Why};
 use super::state::Scheduler;
 use super::tenant::{Stage, TenantId};
-use crate::model::{DatabaseId, Exchange, OpenRun, Repair, Repaired, RowValue, RunId, RunIdentity};
+use crate::model::{DatabaseId, DbTime, Exchange, OpenRun, Repair, Repaired, RowValue, RunId};
 use std::collections::HashSet;
 use std::time::Duration;
 
 /// What somebody holds locked is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-impl Run {
-    /// The same claim, or the same process, under another number.
-    pub(super) fn is_renumbered(&self, open: &OpenRun) -> bool {
-        let OpenRun { identity, pid, pid_start, .. } = open;
-        let claimed = RunIdentity { id: identity.id, ..self.identity.clone() } == *identity;
-        let process = self.pid.is_some_and(|own| pid.zip(*pid_start) == Some(own));
-        let ours =
-            RunIdentity { id: identity.id, started_at: identity.started_at, ..self.identity.clone() } == *identity;
-        claimed || ours && process
-    }
-}
 
 impl Scheduler {
     /// Runs of ours in this database that live: those not among the open runs, or whose row is `odd`, are repaired.
@@ -107,25 +95,33 @@ impl Scheduler {
         asked
     }
 
+    /// Its row is running again, by this number.
+    pub(super) fn renumber(&mut self, tenant: TenantId, number: RunId, started_at: DbTime) {
+        let Some(state) = self.tenants.get_mut(tenant) else { return };
+        let name = state.name().clone();
+        let Stage::Run(run) = &mut state.stage else { return };
+        let before = std::mem::replace(&mut run.identity.id, number);
+        let other = before != number || run.identity.started_at != started_at;
+        let renumbered = other && run.lives();
+        run.identity.started_at = started_at;
+        if let Some(row) = &mut state.row {
+            row.value = RowValue::Running;
+            row.updated_at = started_at;
+        }
+        if renumbered {
+            self.actions.push(Action::Renumber { tenant: name.clone(), run: number, started_at });
+        }
+        self.notices.push(Notice::Repaired { tenant: name, run: number, before });
+        self.touch(tenant);
+    }
+
     pub(super) fn repair_answered(&mut self, id: DatabaseId, tenant: TenantId, answer: Repaired) {
         let Some(state) = self.tenants.get_mut(tenant) else { return };
-        let (name, key) = (state.name().clone(), state.listed.key.clone());
-        let Stage::Run(run) = &mut state.stage else { return };
+        let key = state.listed.key.clone();
+        let Some(run) = state.run_mut() else { return };
         run.repairing = false;
         match answer {
-            Repaired::Running { id: number, started_at } => {
-                let before = std::mem::replace(&mut run.identity.id, number);
-                let renumbered = before != number || run.identity.started_at != started_at;
-                run.identity.started_at = started_at;
-                if let Some(row) = &mut state.row {
-                    row.value = RowValue::Running;
-                    row.updated_at = started_at;
-                }
-                if renumbered {
-                    self.actions.push(Action::Renumber { tenant: name.clone(), run: number, started_at });
-                }
-                self.notices.push(Notice::Repaired { tenant: name, run: number, before });
-            }
+            Repaired::Running { id: number, started_at } => self.renumber(tenant, number, started_at),
             Repaired::Closed => self.end_run(tenant, Why::ClosedByAnother),
             // Whose it is the next look tells.
             Repaired::Another => {

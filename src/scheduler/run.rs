@@ -3,7 +3,7 @@
 
 use super::event::{End, Exit};
 use super::rules::FIRST_REFRESH;
-use crate::model::{Becomes, DatabaseId, Finish, Moment, Outcome, RunIdentity};
+use crate::model::{Becomes, DatabaseId, Finish, Moment, OpenRun, Outcome, RunIdentity};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ pub(super) struct Run {
     pub pid: Option<(i32, i64)>,
     /// It holds one of this node's slots.
     pub slot: bool,
+    /// It holds its tenant's lock, until its record is acknowledged: whoever gets the lock before could take the open
+    /// run for one that nobody remembers.
+    pub locked: bool,
     /// When the claim was answered, or the run adopted.
     pub began: Moment,
     /// How old the run was then.
@@ -107,6 +110,7 @@ impl Run {
             phase: Phase::Starting,
             pid: None,
             slot: false,
+            locked: true,
             began: now,
             age_at_began: Duration::ZERO,
             lease: None,
@@ -126,6 +130,16 @@ impl Run {
             recording: false,
             kept: false,
         }
+    }
+
+    /// An earlier repair, whose answer was lost, opened this run in the place of ours: by the same claim, or of the same
+    /// process.
+    pub fn is_repaired_as(&self, open: &OpenRun) -> bool {
+        let (own, other) = (&self.identity, &open.identity);
+        let process = open.pid.zip(open.pid_start);
+        (&own.instance, &own.node, &own.host) == (&other.instance, &other.node, &other.host)
+            && !self.recording
+            && (own.started_at == other.started_at || (process.is_some() && process == self.pid))
     }
 
     /// It is recorded as lost.

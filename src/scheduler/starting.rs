@@ -67,6 +67,7 @@ impl Scheduler {
         let name = tenant.name().clone();
         let Some(run) = tenant.run_mut() else { return };
         run.phase = Phase::Ended;
+        run.locked = false;
         run.verdict = Some(RecordAs::Undo);
         let (database, slots) = (run.database, u32::from(run.slot));
         self.free_slot(id);

@@ -153,6 +153,7 @@ impl Supervisor {
             workers,
             slots_above: true,
             slots: Vec::new(),
+            ended: HashMap::new(),
             locks: HashMap::new(),
             runs: Runs::default(),
             keeping,

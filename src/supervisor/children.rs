@@ -1,7 +1,7 @@
 //! The children's side of the actions: start, signal, look, close.
 
 use super::event_loop::Supervisor;
-use super::runs::Belongings;
+use super::runs::{Belongings, Ended};
 use crate::logging::{ALERT, RunEnd, TenantFile};
 use crate::model::{DbTime, RunId, TenantName, Values};
 use crate::process::{self, Spawn, SpawnFailure};
@@ -132,7 +132,8 @@ impl Supervisor {
         }
     }
 
-    /// The end line, then lock and slot: in this order, so that the next run's start line comes after it.
+    /// The end line, then the slot; the lock only once the end is recorded. In this order, so that the next run's start
+    /// line comes after it, and nobody takes the open run for one that is not watched.
     pub(super) fn close(&mut self, closing: &Closing) {
         let tenant = &closing.tenant;
         let Some(mut run) = self.runs.remove(tenant) else { return };
@@ -147,16 +148,34 @@ impl Supervisor {
         self.follow.end(tenant);
         self.worst_exit = self.worst_exit.max(exit_code(closing));
         self.closed += 1;
-        let had_lock = run.lock.is_some() || run.adopted.is_some();
         let released = [
-            run.lock.map_or(Ok(()), |lock| lock.unlock().map_err(|error| error.to_string())),
             run.slot.map_or(Ok(()), |slot| slot.release().map_err(|error| error.to_string())),
-            run.adopted.map_or(Ok(()), |adopted| adopted.release().map_err(|error| error.to_string())),
+            run.adopted.as_mut().map_or(Ok(()), |adopted| adopted.release_slot().map_err(|error| error.to_string())),
         ];
         for error in released.into_iter().filter_map(Result::err) {
-            log::error!("{tenant}: its lock or slot cannot be given up: {error}");
+            log::error!("{tenant}: its slot cannot be given up: {error}");
         }
-        if had_lock && closing.pid.is_some() {
+        let ended = match (run.lock, run.adopted) {
+            (_, Some(adopted)) => Some(Ended::Adopted(adopted)),
+            (Some(lock), None) => Some(Ended::Own(lock, closing.pid.is_some())),
+            (None, None) => None,
+        };
+        if let Some(ended) = ended {
+            self.ended.insert(tenant.clone(), ended);
+        }
+    }
+
+    /// A run's end is recorded, or the process ends.
+    pub(super) fn let_lock_go(&mut self, tenant: &TenantName) {
+        let (released, had_child) = match self.ended.remove(tenant) {
+            Some(Ended::Own(lock, had_child)) => (lock.unlock().map_err(|error| error.to_string()), had_child),
+            Some(Ended::Adopted(adopted)) => (adopted.release().map_err(|error| error.to_string()), true),
+            None => return,
+        };
+        if let Err(error) = released {
+            log::error!("{tenant}: its lock cannot be given up: {error}");
+        }
+        if had_child {
             self.name_left_behind(tenant);
         }
     }

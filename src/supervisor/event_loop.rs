@@ -9,7 +9,7 @@ use super::listing::Lister;
 use super::notify::Notifier;
 use super::outages::Outages;
 use super::registry::Registry;
-use super::runs::Runs;
+use super::runs::{Ended, Runs};
 use super::upgrade::Upgrade;
 use super::why_file::WhyFile;
 use crate::config::{Config, Request};
@@ -55,6 +55,8 @@ pub struct Supervisor {
     pub(super) slots_above: bool,
     /// Slots taken for the claim that is being made.
     pub(super) slots: Vec<SlotLock>,
+    /// Of runs whose end is being recorded.
+    pub(super) ended: HashMap<TenantName, Ended>,
     /// Locks of tenants that are offered.
     pub(super) locks: HashMap<TenantName, TenantLock>,
     pub(super) runs: Runs,

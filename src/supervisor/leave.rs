@@ -14,6 +14,9 @@ impl Supervisor {
         if let Some(ExitReason::Unrecorded(number)) = self.leaving {
             self.say_what_is_unrecorded(number, &kept);
         }
+        for tenant in self.ended.keys().cloned().collect::<Vec<_>>() {
+            self.let_lock_go(&tenant);
+        }
         self.lister.end();
         self.engine.stop(Duration::from_secs(2));
         let looked_once = matches!(self.mode, Mode::Once | Mode::DryRun);

@@ -115,6 +115,7 @@ impl Supervisor {
             {
                 log::error!("{tenant}: its lock cannot be given up: {error}");
             }
+            self.let_lock_go(tenant);
         }
         for _ in 0..slots {
             let Some(slot) = self.slots.pop() else { break };

@@ -20,6 +20,15 @@ pub struct Belongings {
     pub end_told: bool,
 }
 
+/// What is kept of a run that is over until its record is acknowledged.
+#[derive(Debug)]
+pub enum Ended {
+    /// Of our own child; whether there was one.
+    Own(TenantLock, bool),
+    /// Of one that was adopted.
+    Adopted(Box<Adopted>),
+}
+
 /// All runs of this process, by tenant and by pid.
 #[derive(Debug, Default)]
 pub struct Runs {

@@ -1,17 +1,16 @@
-//! The fake world: an agenda in virtual time, nodes with their hosts, databases. One thing happens at a time.
+//! The fake world: an agenda in virtual time, nodes on their hosts, databases. One thing happens at a time.
 
-use crate::database::Database;
-use crate::faults::trouble;
-use crate::kernel::Host;
-use crate::ledger::Ledger;
-use crate::plan::Plan;
-use crate::rows::Row;
-use crate::supervisor::{Supervisor, SupervisorId};
+use crate::checks::Ledger;
+use crate::database::{Copy, Database};
+use crate::dice::{Of, dice};
+use crate::host::{Host, RunKey};
+use crate::plan::{Fault, Plan};
+use crate::supervisor::{Look, Supervisor, SupervisorId};
 use crate::trace::Trace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tenantcron::model::{DatabaseId, DbTime, Exchange, Identity, Reply, RowValue, TenantName, Trouble, TroubleKind};
-use tenantcron::scheduler::{Event, Exit, Listed, Mode, Unknown};
+use tenantcron::model::{DatabaseId, DbTime, Exchange, Reply, RunIdentity, Trouble};
+use tenantcron::scheduler::{Event, Exit, Unknown};
 
 /// What is due to happen.
 #[derive(Debug)]
@@ -19,99 +18,149 @@ pub enum What {
     Heard(SupervisorId, Event),
     Tick(SupervisorId),
     Listing(SupervisorId),
-    Arrived {
-        supervisor: SupervisorId,
-        database: DatabaseId,
-        number: u64,
-        exchange: Box<Exchange>,
-        back: Option<(u64, bool)>,
-    },
     Answered {
         supervisor: SupervisorId,
         database: DatabaseId,
         number: u64,
         result: Box<Result<Reply, Trouble>>,
-        of: u64,
-    },
-    MainDies {
-        node: usize,
-        pid: i32,
-        exit: Exit,
-    },
-    MembersDie {
-        node: usize,
-        pid: i32,
+        of: Look,
     },
     Collect {
         supervisor: SupervisorId,
         pid: i32,
     },
-    DatabaseBack(DatabaseId),
+    Examine(SupervisorId, Box<Unknown>),
+    /// The next program began, or would not.
+    Replaced(SupervisorId, bool),
+    Arrived(Box<Arrival>),
+    MainDies {
+        host: usize,
+        boot: u32,
+        pid: i32,
+        exit: Exit,
+    },
+    MembersDie {
+        host: usize,
+        boot: u32,
+        pid: i32,
+    },
+    DaemonDies {
+        host: usize,
+        boot: u32,
+        pid: i32,
+    },
+    FailsOver {
+        database: usize,
+        copy: Box<Copy>,
+        down: u64,
+        step: i64,
+    },
     RowUnlocked(DatabaseId, String),
-    ForeignDone(DatabaseId, String, DbTime),
-    Examine(SupervisorId, Unknown),
+    ForeignDone(DatabaseId, usize, DbTime),
     Boot(usize),
-    Mischief,
+    PowerOn(usize),
+    Deed(usize),
     Heal,
-    MustBeGone(SupervisorId),
+    LookIfWell,
+    /// Unless it was frozen for longer than so long.
+    MustBeGone(SupervisorId, u64),
+    /// A tree that overlaps another was ended, if somebody could.
+    MustHaveEnded(RunKey, u64),
     PatienceEnds,
 }
 
+/// An exchange on its way to a database.
+#[derive(Debug)]
+pub struct Arrival {
+    pub supervisor: SupervisorId,
+    pub node: usize,
+    pub database: DatabaseId,
+    /// To which copy of it, from which program.
+    pub era: u32,
+    pub generation: u32,
+    pub exchange: Exchange,
+    /// How long the answer takes, and when it comes once more; none: there is no answer.
+    pub back: Option<(u64, Option<u64>)>,
+}
+
+/// A node as it is now.
+#[derive(Debug)]
+pub struct Node {
+    pub name: String,
+    pub host: usize,
+    pub rival: bool,
+    /// How many slot files its supervisors look at.
+    pub workers: u32,
+    /// When that was lowered last, and from how many.
+    pub lowered: Option<(u64, u32)>,
+    /// Out of reach: one database, or all.
+    pub cuts: Vec<(Option<DatabaseId>, u64)>,
+    pub daemons: u64,
+}
+
 pub struct World {
-    pub rng: fastrand::Rng,
     pub now: u64,
     pub agenda: BTreeMap<(u64, u64), What>,
     entries: u64,
     pub plan: Plan,
+    pub nodes: Vec<Node>,
     pub hosts: Vec<Host>,
     pub databases: Vec<Database>,
     pub supervisors: Vec<Supervisor>,
     pub ledger: Ledger,
     pub trace: Trace,
-    pub vanished: BTreeSet<TenantName>,
+    /// Tenants that no source lists now.
+    pub vanished: BTreeSet<usize>,
+    /// How many children each tenant had.
+    pub starts: BTreeMap<usize, u64>,
+    /// What went wrong and could have been left out.
+    pub faults: Vec<Fault>,
     pub healed: bool,
     /// Rows that have not had a run since faults ceased.
-    pub wanted: BTreeSet<(DatabaseId, String)>,
+    pub wanted: BTreeSet<(DatabaseId, usize)>,
     pub closing_time: bool,
 }
 
 impl World {
-    pub fn new(seed: u64, traced: bool) -> Self {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let plan = Plan::of(seed, &mut rng);
-        let host = |number: usize| Host {
-            node: format!("n{number}"),
+    pub fn new(plan: Plan, traced: bool) -> Self {
+        let node = |node: &crate::plan::Node| Node {
+            name: node.name.clone(),
+            host: node.host,
+            rival: node.rival,
             workers: plan.rules.workers,
-            workers_before: plan.rules.workers,
-            ..Host::default()
+            lowered: None,
+            cuts: Vec::new(),
+            daemons: 0,
         };
-        let database = |number: u32| {
-            let epoch = 1_700_000_000_000_000 + i64::from(number) * 3_600_123_457;
-            let rows = [("site-name".to_owned(), Row::of_another_program())].into();
-            Database { epoch, rows, ..Database::default() }
-        };
-        let hosts = (0..plan.nodes).map(host).collect();
-        let databases = (0..plan.databases).map(database).collect();
+        let nodes = plan.nodes.iter().map(node).collect();
+        let database =
+            |number: u32| Database::new(1_700_000_000_000_000 + i64::from(number) * 3_600_123_457, plan.flaw);
         Self {
-            rng,
             now: 0,
             agenda: BTreeMap::new(),
-            entries: 0,
+            // Below are those that go first.
+            entries: 1 << 20,
+            nodes,
+            hosts: (0..plan.hosts).map(Host::new).collect(),
+            databases: (0..plan.databases).map(database).collect(),
             plan,
-            hosts,
-            databases,
             supervisors: Vec::new(),
             ledger: Ledger::default(),
             trace: Trace::new(traced),
             vanished: BTreeSet::new(),
+            starts: BTreeMap::new(),
+            faults: Vec::new(),
             healed: false,
             wanted: BTreeSet::new(),
             closing_time: false,
         }
     }
 
-    pub fn say(&mut self, line: impl FnOnce() -> String) {
-        self.trace.say(self.now, line);
+    pub fn say(&mut self, line: impl FnOnce(&Self) -> String) {
+        if self.trace.on {
+            let line = line(self);
+            self.trace.say(self.now, line);
+        }
     }
 
     pub fn after(&mut self, delay: u64, what: What) {
@@ -119,173 +168,42 @@ impl World {
         self.agenda.insert((self.now + delay, self.entries), what);
     }
 
-    /// A whole night, to its proper end. Panics where an invariant breaks.
-    pub fn run(&mut self) {
-        self.say(|| String::from("the night begins"));
-        let plan = format!("{:?}", self.plan);
-        self.say(|| plan);
-        for node in 0..self.plan.nodes {
-            let delay = self.rng.u64(..3_000_000);
-            self.after(delay, What::Boot(node));
-        }
-        if !self.plan.calm {
-            self.after(1_000_000, What::Mischief);
-        }
-        self.after_duration(self.plan.heal_at, What::Heal);
-        while let Some(((at, _), what)) = self.agenda.pop_first() {
-            self.now = at;
-            self.happen(what);
-            if self.closing_time && self.supervisors.iter().all(|supervisor| !supervisor.lives) {
-                return self.check_morning();
-            }
-        }
-        panic!("the night ends and somebody is still up");
-    }
-
-    fn happen(&mut self, what: What) {
-        match what {
-            What::Heard(id, event) => {
-                let events = self.with_others(id, event);
-                self.hear_all(id, events);
-            }
-            What::Tick(id) => {
-                if self.supervisors[id.0].tick_at == Some(self.now) {
-                    self.supervisors[id.0].tick_at = None;
-                    self.hear(id, Event::Tick);
-                }
-            }
-            What::Listing(id) => self.list(id),
-            What::Arrived { supervisor, database, number, exchange, back } => {
-                self.arrived(supervisor, database, number, &exchange, back)
-            }
-            What::Answered { supervisor, database, number, result, of } => {
-                if self.supervisors[supervisor.0].lives {
-                    self.answered(supervisor, database, number, *result, of);
-                }
-            }
-            What::MainDies { node, pid, exit } => self.main_died(node, pid, exit),
-            What::MembersDie { node, pid } => {
-                if let Some(tree) = self.hosts[node].trees.get_mut(&pid) {
-                    tree.members_live = false;
-                }
-                self.bury_if_gone(node, pid);
-            }
-            What::Collect { supervisor, pid } => {
-                if self.supervisors[supervisor.0].lives {
-                    self.collect(supervisor, pid);
-                }
-            }
-            What::Examine(id, unknown) => {
-                if self.supervisors[id.0].lives {
-                    self.examine(id, &unknown);
-                }
-            }
-            What::DatabaseBack(database) => {
-                let store = &mut self.databases[database.0 as usize];
-                (store.down, store.hindered_at) = (false, self.now);
-            }
-            What::RowUnlocked(database, key) => {
-                let store = &mut self.databases[database.0 as usize];
-                store.locked.remove(&key);
-                store.hindered_at = self.now;
-            }
-            What::ForeignDone(database, key, since) => self.foreign_done(database, key, since),
-            What::Boot(node) => {
-                if self.daemon_of(node).is_none() && !self.closing_time {
-                    self.boot(node, Mode::Daemon);
-                }
-            }
-            What::Mischief => self.mischief(),
-            What::Heal => self.heal(),
-            What::MustBeGone(id) => {
-                assert!(!self.supervisors[id.0].lives, "supervisor {} was stopped and has not exited", id.0);
-            }
-            What::PatienceEnds => {
-                assert!(self.wanted.is_empty(), "these have not run since faults ceased: {:?}", self.wanted);
-                let stuck = |supervisor: &&Supervisor| supervisor.lives && supervisor.rules.mode != Mode::Daemon;
-                assert!(!self.supervisors.iter().any(|one| stuck(&one)), "a mode that ends by itself has not ended");
-            }
-        }
-    }
-
-    fn arrived(
-        &mut self,
-        id: SupervisorId,
-        database: DatabaseId,
-        number: u64,
-        exchange: &Exchange,
-        back: Option<(u64, bool)>,
-    ) {
-        if self.plan.calm {
-            self.check_lives(database);
-        }
-        let store = &mut self.databases[database.0 as usize];
-        let answer = |result, of| What::Answered { supervisor: id, database, number, result: Box::new(result), of };
-        if store.down {
-            let kind = if self.rng.bool() { TroubleKind::Unreachable } else { TroubleKind::Interrupted };
-            let wait = self.rng.u64(1_000..10_000_000);
-            return if back.is_some() {
-                self.after(wait, answer(Err(trouble(kind)), 0))
-            };
-        }
-        let supervisor = &self.supervisors[id.0];
-        let writes = supervisor.rules.mode != Mode::DryRun;
-        let who: Identity = supervisor.identity().clone();
-        let (reply, deeds) = store.apply(self.now, &who, exchange, writes);
-        self.say(|| format!("{} ⇒ {database:?} commits #{number} {deeds:?}", id.0));
-        self.check_deeds(id, database, exchange, &deeds);
-        if let Some((back, doubled)) = back {
-            let of = self.now;
-            if doubled {
-                self.after(back + 1, answer(Ok(reply.clone()), of));
-            }
-            self.after(back, answer(Ok(reply), of));
-        }
-    }
-
-    fn main_died(&mut self, node: usize, pid: i32, exit: Exit) {
-        let Some(tree) = self.hosts[node].trees.get_mut(&pid).filter(|tree| tree.main_lives) else { return };
-        (tree.main_lives, tree.exit) = (false, exit);
-        let supervisor = tree.keeper;
-        self.after(0, What::Collect { supervisor, pid });
-        self.bury_if_gone(node, pid);
-    }
-
-    fn bury_if_gone(&mut self, node: usize, pid: i32) {
-        if self.hosts[node].trees.get(&pid).is_some_and(|tree| !tree.lives()) {
-            self.hosts[node].bury(pid);
-        }
-    }
-
-    pub fn dies(&mut self, id: SupervisorId, pid: i32, delay: u64, exit: Exit) {
-        let node = self.supervisors[id.0].node;
-        self.after(delay, What::MainDies { node, pid, exit });
-    }
-
-    pub fn members_die(&mut self, id: SupervisorId, pid: i32, delay: u64) {
-        let node = self.supervisors[id.0].node;
-        self.after(delay, What::MembersDie { node, pid });
-    }
-
-    fn foreign_done(&mut self, database: DatabaseId, key: String, since: DbTime) {
-        let store = &mut self.databases[database.0 as usize];
-        let now = store.time(self.now);
-        let row = store.rows.get_mut(&key).unwrap();
-        if row.value == RowValue::Running && row.updated_at == since {
-            (row.value, row.updated_at) = (RowValue::Done, now);
-        }
-        self.ledger.foreign.remove(&(database, key));
+    pub fn after_duration(&mut self, delay: Duration, what: What) {
+        self.after(u64::try_from(delay.as_micros()).unwrap(), what);
     }
 
     pub fn host_of(&mut self, id: SupervisorId) -> &mut Host {
-        &mut self.hosts[self.supervisors[id.0].node]
+        &mut self.hosts[self.supervisors[id.0].host]
     }
 
-    pub fn listed(&self, name: &TenantName) -> &Listed {
-        self.plan.tenants.iter().find(|tenant| tenant.tenant.name == *name).unwrap()
+    pub fn store(&self, database: DatabaseId) -> &Database {
+        &self.databases[database.0 as usize]
     }
 
-    pub fn after_duration(&mut self, delay: Duration, what: What) {
-        self.after(u64::try_from(delay.as_micros()).unwrap(), what);
+    /// What names a run as long as there is one.
+    pub fn key_of(&self, database: DatabaseId, run: &RunIdentity) -> RunKey {
+        let tenant = self.plan.tenant_of(database.0, &run.key).expect("runs are of tenants");
+        let key = RunKey { database, tenant, started_at: run.started_at };
+        self.ledger.aliases.get(&key).copied().unwrap_or(key)
+    }
+
+    pub fn child_dice(&self, tenant: usize) -> fastrand::Rng {
+        dice(self.plan.seed, Of::Child, tenant as u64, self.starts[&tenant])
+    }
+
+    /// Nodes that were not left out, all or those of a host.
+    pub fn nodes_of(&self, host: Option<usize>) -> Vec<usize> {
+        let fits = |node: &usize| host.is_none_or(|host| self.nodes[*node].host == host) && self.has(*node);
+        (0..self.nodes.len()).filter(fits).collect()
+    }
+
+    /// The node was not left out.
+    pub fn has(&self, node: usize) -> bool {
+        node == 0 || self.plan.happens(Fault::Node(node))
+    }
+
+    pub fn is_cut(&self, node: usize, database: DatabaseId) -> bool {
+        let cuts = &self.nodes[node].cuts;
+        cuts.iter().any(|(from, until)| *until > self.now && from.is_none_or(|from| from == database))
     }
 }

@@ -1,38 +1,35 @@
 //! What happened, in words; written only when asked for, so that ten thousand nights stay cheap.
 
-use std::collections::{BTreeMap, VecDeque};
+mod events;
+mod exchanges;
+
+pub use events::{action, event, notice};
+pub use exchanges::{deeds, plan};
+
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
 
-/// The last steps of a night, and a digest of all of them.
+/// The lines of a night, a digest of them, and how often what happened.
 #[derive(Debug, Default)]
 pub struct Trace {
     pub on: bool,
-    lines: VecDeque<String>,
+    lines: Vec<String>,
     pub steps: u64,
     pub digest: u64,
     /// How often each kind of thing happened: a night in which nothing happens proves nothing.
     pub tally: BTreeMap<String, u64>,
 }
 
-const KEPT: usize = 160;
-
 impl Trace {
     pub fn new(on: bool) -> Self {
         Self { on, ..Self::default() }
     }
 
-    pub fn say(&mut self, now: u64, line: impl FnOnce() -> String) {
-        self.steps += 1;
-        if !self.on {
-            return;
-        }
-        let line = format!("{:>11.6} {}", now as f64 / 1e6, line());
+    pub fn say(&mut self, now: u64, line: String) {
+        let line = format!("{:>11.6} {line}", now as f64 / 1e6);
         self.digest =
             line.bytes().fold(self.digest, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        if self.lines.len() == KEPT && std::env::var_os("FULL").is_none() {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(line);
+        self.lines.push(line);
     }
 
     /// Counts a thing by the first word that Debug gives it.
@@ -42,8 +39,11 @@ impl Trace {
         *self.tally.entry(word.0).or_default() += 1;
     }
 
-    pub fn text(&self) -> String {
-        self.lines.iter().map(|line| format!("{line}\n")).collect()
+    /// The last lines.
+    pub fn text(&self, most: usize) -> String {
+        let left_out = self.lines.len().saturating_sub(most);
+        let note = if left_out > 0 { format!("({left_out} lines before these)\n") } else { String::new() };
+        note + &self.lines[left_out..].iter().map(|line| format!("{line}\n")).collect::<String>()
     }
 }
 
@@ -52,29 +52,10 @@ struct FirstWord(String);
 
 impl Write for FirstWord {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let text = text.strip_prefix("Some(").unwrap_or(text);
+        let text = if self.0.ends_with(' ') { text.trim_start_matches('"') } else { text };
         let word = text.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
         self.0.push_str(word);
         if word.len() == text.len() { Ok(()) } else { Err(std::fmt::Error) }
     }
-}
-
-/// A value as Debug shows it, less what is empty in it.
-pub fn short(value: &impl Debug) -> String {
-    let mut text = format!("{value:?}");
-    for field in
-        ["finish", "undo", "release", "refresh", "reset", "finished", "undone", "released", "refreshed", "claimed"]
-    {
-        text = text.replace(&format!(" {field}: [],"), "");
-    }
-    for empty in [
-        " claim: None,",
-        " poll: None",
-        ", polled: None",
-        ", runs: []",
-        ", requested_at: None",
-        ", foreign_in_group: []",
-    ] {
-        text = text.replace(empty, "");
-    }
-    text
 }

@@ -1,0 +1,125 @@
+//! What a fake database holds, and what an exchange changed in it.
+
+use std::time::Duration;
+use tenantcron::model::{Becomes, DbTime, Finish, Outcome, RowValue, RunIdentity};
+
+/// A status row with its flags.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub value: RowValue,
+    pub updated_at: DbTime,
+    pub created_at: DbTime,
+    pub paused_at: Option<DbTime>,
+    pub requested_at: Option<DbTime>,
+}
+
+/// A run that is open.
+#[derive(Debug, Clone)]
+pub struct OpenRow {
+    pub identity: RunIdentity,
+    pub group: Option<String>,
+    pub pid: Option<i32>,
+    pub pid_start: Option<i64>,
+    pub alive_at: DbTime,
+    pub lease: Option<Duration>,
+}
+
+/// A run that is over.
+#[derive(Debug, Clone)]
+pub struct DoneRow {
+    pub identity: RunIdentity,
+    pub process: (Option<i32>, Option<i64>),
+    pub closed: Closed,
+}
+
+/// How a run was closed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Closed {
+    pub outcome: Outcome,
+    pub becomes: Becomes,
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+}
+
+/// What an exchange changed, for the ledger.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    /// What the row was before.
+    Claimed {
+        run: RunIdentity,
+        before: Row,
+        foreign: bool,
+    },
+    Closed {
+        run: RunIdentity,
+        closed: Closed,
+    },
+    /// A finished run that was gone.
+    Inserted {
+        run: RunIdentity,
+        closed: Closed,
+    },
+    Undone {
+        run: RunIdentity,
+    },
+    Released {
+        key: String,
+        run: Option<OpenRow>,
+    },
+    /// Another than it was where that was gone.
+    Repaired {
+        run: RunIdentity,
+        of: RunIdentity,
+    },
+    Reset {
+        key: String,
+    },
+}
+
+impl Row {
+    pub fn never_run(created_at: DbTime) -> Self {
+        let (paused_at, requested_at) = (None, None);
+        Self { value: RowValue::Needed, updated_at: DbTime::EPOCH, created_at, paused_at, requested_at }
+    }
+
+    /// Unrelated to us, in the same table.
+    pub fn of_another_program() -> Self {
+        Self { value: RowValue::Unknown("14.2".into()), ..Self::never_run(DbTime::EPOCH + Duration::from_secs(9)) }
+    }
+}
+
+impl OpenRow {
+    /// The same claim, or the same process of the same claimer: whatever its id, which is another after a repair.
+    pub fn is_of(&self, run: &RunIdentity, process: (Option<i32>, Option<i64>)) -> bool {
+        is_same((&self.identity, (self.pid, self.pid_start)), (run, process))
+    }
+}
+
+impl Closed {
+    pub fn of(finish: &Finish) -> Self {
+        Self { outcome: finish.outcome, becomes: finish.becomes, exit_code: finish.exit_code, signal: finish.signal }
+    }
+
+    pub fn lost() -> Self {
+        Self { outcome: Outcome::Lost, becomes: Becomes::Needed, exit_code: None, signal: None }
+    }
+
+    /// Told once more: the row's value is not in the run.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        (self.outcome, self.exit_code, self.signal) == (other.outcome, other.exit_code, other.signal)
+    }
+}
+
+impl DoneRow {
+    /// As [`OpenRow::is_of`].
+    pub fn is_of(&self, run: &RunIdentity, process: (Option<i32>, Option<i64>)) -> bool {
+        is_same((&self.identity, self.process), (run, process))
+    }
+}
+
+type Named<'a> = (&'a RunIdentity, (Option<i32>, Option<i64>));
+
+fn is_same((one, process): Named<'_>, (other, other_process): Named<'_>) -> bool {
+    let claimer = (&one.key, &one.node, &one.host) == (&other.key, &other.node, &other.host);
+    claimer && ((process.0.is_some() && process == other_process) || one.started_at == other.started_at)
+}
