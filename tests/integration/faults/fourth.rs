@@ -102,7 +102,6 @@ fn the_child_of_a_killed_run_by_name_is_watched_by_one_of_three() {
 }
 
 #[test]
-#[ignore = "the watch is given up before the end is recorded: others call the run lost and run the tenant again"]
 fn an_adopted_end_that_waits_for_the_database_is_not_called_lost_by_others() {
     let own = Cluster::start_own(&[]);
     let database = own.own_databases(1, "fourth").remove(0);
