@@ -10,7 +10,6 @@ use crate::support::wait::{eventually, millis, secs};
 const EXCHANGE: std::time::Duration = secs(30);
 
 #[test]
-#[ignore = "a half said exchange keeps its locks, the guard of all claims among them, as long as its connection stands"]
 fn a_node_silenced_in_the_middle_of_an_exchange_does_not_stop_the_others() {
     let cluster = Cluster::start_own(&[]);
     let database = cluster.own_databases(1, "half").remove(0);
