@@ -7,7 +7,7 @@
 
 use super::identity::Process;
 use super::state_folder::StateFolder;
-use crate::model::{RunIdentity, Unrecorded};
+use crate::model::{OpenRun, Unrecorded};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -121,8 +121,8 @@ impl KeptEnds {
 
 impl EndsFile {
     /// True if it tells how this run ended.
-    pub fn names(&self, run: &RunIdentity) -> bool {
-        self.ends.iter().any(|end| end.finish.run == *run)
+    pub fn names(&self, run: &OpenRun) -> bool {
+        self.ends.iter().any(|end| run.is_of(&end.finish.run, end.finish.pid.zip(end.finish.pid_start)))
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -219,7 +219,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 mod tests {
     use super::super::Places;
     use super::*;
-    use crate::model::{Becomes, DbTime, Finish, Outcome, RunId, Tenant, TenantName};
+    use crate::model::{Becomes, DbTime, Finish, Outcome, RunId, RunIdentity, Tenant, TenantName};
     use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
@@ -280,7 +280,13 @@ mod tests {
         assert_eq!(kept.writer, ME);
         let read = kept.read().unwrap().unwrap();
         assert_eq!(read, EndsFile { host: "boot/1".into(), ends: ends.clone() });
-        assert!(read.names(&ends[0].finish.run) && !read.names(&end("a", 3).finish.run));
+        let open = |identity: RunIdentity| {
+            let (group, pid, pid_start, lease, alive_at) = (None, None, None, None, DbTime(0));
+            OpenRun { identity, group, pid, pid_start, alive_at, lease }
+        };
+        let run = ends[0].finish.run.clone();
+        assert!(read.names(&open(RunIdentity { id: RunId(7), ..run.clone() })), "a repair gave it another number");
+        assert!(!read.names(&open(RunIdentity { started_at: DbTime(2_000_002), ..run })), "another claim");
         let text = std::fs::read_to_string(own.path()).unwrap();
         assert!(text.contains("# a: run 1 failed at 1970-01-01T00:00:05Z"), "{text}");
 

@@ -7,7 +7,7 @@ use super::notice::Notice;
 use super::state::Scheduler;
 use super::tenant::{TenantId, TenantState};
 use crate::model::{
-    Becomes, DatabaseId, DbTime, Finish, Finished, Moment, OpenRun, Outcome, Poll, RunIdentity, TenantName, Unrecorded,
+    Becomes, DatabaseId, DbTime, Finish, Finished, Moment, OpenRun, Outcome, Poll, TenantName, Unrecorded,
 };
 use std::time::Duration;
 
@@ -75,12 +75,11 @@ impl Scheduler {
     }
 
     /// The end of this run is known, from a file.
-    pub(super) fn is_found(&self, id: DatabaseId, run: &RunIdentity) -> bool {
-        let in_flight = |database: &super::databases::Database| {
-            database.in_flight.as_ref().is_some_and(|flight| flight.found.iter().any(|found| found.finish.run == *run))
-        };
-        self.database(id)
-            .is_some_and(|database| database.found.iter().any(|found| found.finish.run == *run) || in_flight(database))
+    pub(super) fn is_found(&self, id: DatabaseId, run: &OpenRun) -> bool {
+        let Some(database) = self.database(id) else { return false };
+        let in_flight = database.in_flight.iter().flat_map(|flight| &flight.found);
+        let mut ends = database.found.iter().chain(in_flight).map(|found| &found.finish);
+        ends.any(|end| run.is_of(&end.run, end.pid.zip(end.pid_start)))
     }
 
     /// Those due go with the exchange, after the ends of runs in memory. Where the database has not told its time yet it

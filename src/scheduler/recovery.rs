@@ -31,7 +31,7 @@ impl Scheduler {
                 open.insert(tenant);
                 continue;
             }
-            if own.is_some_and(|own| own.is_repaired_as(&run)) {
+            if own.is_some_and(|own| !own.recording && run.is_of(&own.identity, own.pid)) {
                 self.renumber(tenant, run.identity.id, run.identity.started_at);
                 open.insert(tenant);
                 continue;
@@ -63,7 +63,7 @@ impl Scheduler {
         let needed = state.value() == Some(&RowValue::Needed);
         state.other = Some(run.clone());
         let idle = state.is_idle();
-        if self.is_found(id, &run.identity) {
+        if self.is_found(id, &run) {
             // Its end is known, and on its way.
             return;
         }

@@ -304,6 +304,7 @@ impl Scheduler {
                 let key = state.listed.key.clone();
                 let again = self.now + LOOK_AGAIN;
                 self.databases_mut(id).look_again(key, again);
+                self.touch(tenant);
                 continue;
             }
             self.refuse(tenant, "it has no status row; run tenantcron migrate");

@@ -21,7 +21,7 @@ impl Supervisor {
             }
         };
         // Dead it is, but how it ended may be known.
-        if verdict == Verdict::Dead && self.is_end_kept(&run.identity) {
+        if verdict == Verdict::Dead && self.is_end_kept(run) {
             verdict = Verdict::Undecided;
         }
         self.events.push_back(Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict });

@@ -5,7 +5,7 @@
 use super::event_loop::Supervisor;
 use super::start;
 use crate::logging::ALERT;
-use crate::model::{Moment, RunIdentity, Unrecorded};
+use crate::model::{Moment, OpenRun, Unrecorded};
 use crate::process::{self, EndsFile, KeptEnds, OwnEnds};
 use crate::scheduler::{AllEnds, Event, FoundEnd, Mode};
 use std::collections::HashMap;
@@ -134,7 +134,7 @@ impl Supervisor {
 
     /// True if some file tells how this run ended, which nothing of this host proves alive: then it is not lost, and
     /// the file is used whatever host it is of.
-    pub(super) fn is_end_kept(&mut self, run: &RunIdentity) -> bool {
+    pub(super) fn is_end_kept(&mut self, run: &OpenRun) -> bool {
         for kept in self.others_ends() {
             let Some(file) = self.read_ends(&kept) else { continue };
             if !file.names(run) {

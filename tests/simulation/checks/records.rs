@@ -23,7 +23,7 @@ impl World {
         let times = self.records_of(run).count();
         assert_eq!(times, 1, "recorded once: run {} of {} is recorded {times} times", identity.id, identity.key);
         if closed.outcome == Outcome::Lost {
-            let kept = self.hosts.iter().any(|host| host.file_naming(identity).is_some());
+            let kept = self.files_name(run);
             let known = truth.is_some_and(|truth| !truth.undone);
             assert!(!kept || !known, "kept ends: run {} of {} is lost, and a file names it", identity.id, identity.key);
         }

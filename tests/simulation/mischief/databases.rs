@@ -1,9 +1,9 @@
 //! Databases that go away, come back without what they had just learned, or are meddled with by others.
 
-use crate::database::Copy;
+use crate::database::{Closed, Content, Copy};
 use crate::host::{Excuse, RunKey};
 use crate::world::{What, World};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tenantcron::model::{DatabaseId, RowValue};
 
 impl World {
@@ -48,18 +48,21 @@ impl World {
         let id = DatabaseId(u32::try_from(place).unwrap());
         self.ledger.resets.retain(|(database, _), _| *database != id);
         let after = self.databases[place].content.clone();
-        let runs = |content: &crate::database::Content| -> BTreeSet<RunKey> {
+        let runs = |content: &Content| -> BTreeSet<RunKey> {
             let open = content.open.values().map(|run| &run.identity);
             let all = open.chain(content.finished.iter().map(|run| &run.identity));
             all.map(|run| self.key_of(id, run)).collect()
         };
         let gone: BTreeSet<RunKey> = runs(&before).difference(&runs(&after)).copied().collect();
-        let recorded: BTreeSet<RunKey> = before.finished.iter().map(|run| self.key_of(id, &run.identity)).collect();
-        let still: BTreeSet<RunKey> = after.finished.iter().map(|run| self.key_of(id, &run.identity)).collect();
-        for run in recorded.difference(&still) {
+        let records = |content: &Content| -> BTreeMap<RunKey, Closed> {
+            let all = content.finished.iter();
+            all.map(|run| (self.key_of(id, &run.identity), run.closed.clone())).collect()
+        };
+        let still = records(&after);
+        for (run, _) in records(&before).into_iter().filter(|(run, closed)| still.get(run) != Some(closed)) {
             self.trace.count("failover", &"Unrecorded");
-            self.ledger.closed_by_others.remove(run);
-            if let Some(truth) = self.ledger.truths.get_mut(run) {
+            self.ledger.closed_by_others.remove(&run);
+            if let Some(truth) = self.ledger.truths.get_mut(&run) {
                 truth.undone = true;
             }
         }

@@ -19,7 +19,7 @@ impl World {
             Judged::Living(process) if *may_adopt => self.adopt(id, key, run.identity.id, process),
             Judged::Living(_) | Judged::Supervised => Verdict::Supervised,
             Judged::Claimed => Verdict::Undecided,
-            Judged::Dead => match host.file_naming(&run.identity) {
+            Judged::Dead => match host.file_naming(run) {
                 None => Verdict::Dead,
                 Some((_, file)) if !file.orphaned => Verdict::Supervised,
                 // Its end is known: it is recorded, not lost.
