@@ -48,7 +48,9 @@ impl Database {
             let process = (run.pid, run.pid_start);
             self.content.finished.push(DoneRow { identity: run.identity.clone(), process, closed: Closed::lost() });
         }
-        self.content.rows.get_mut(key).unwrap().value = RowValue::Needed;
+        if let Some(row) = self.content.rows.get_mut(key) {
+            row.value = RowValue::Needed;
+        }
         run
     }
 

@@ -53,7 +53,9 @@ impl World {
         if slots == 0 || taken > 0 {
             for tenant in tenants {
                 let place = self.plan.place(tenant);
-                if self.host_of(id).lock(place, id) {
+                if self.unreadable(id) {
+                    held.push((tenant.clone(), None));
+                } else if self.host_of(id).lock(place, id) {
                     won.push(tenant.clone());
                 } else {
                     let living = |other: SupervisorId| self.supervisors[other.0].lives;
