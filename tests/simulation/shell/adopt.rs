@@ -1,5 +1,6 @@
 //! Open runs that a core does not know: judged by the host's evidence, adopted, or told to be what they are.
 
+use crate::flaws::Flaw;
 use crate::host::{Held, Judged, Process, RunKey};
 use crate::supervisor::{Belongings, SupervisorId};
 use crate::world::{What, World};
@@ -21,6 +22,7 @@ impl World {
             Judged::Living(process) if *may_adopt => self.adopt(id, key, run.identity.id, process),
             Judged::Living(_) | Judged::Supervised => Verdict::Supervised,
             Judged::Claimed => Verdict::Undecided,
+            Judged::Dead if self.plan.flaw == Some(Flaw::EndsAreIgnored) => Verdict::Dead,
             Judged::Dead => match host.file_naming(run) {
                 None => Verdict::Dead,
                 Some((_, file)) if !file.orphaned => Verdict::Supervised,
