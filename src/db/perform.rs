@@ -80,7 +80,7 @@ pub(crate) async fn perform(
     let work = act(&desk, &connection.client, &mut tables, &ask, &sent);
     let outcome = tokio::select! {
         biased;
-        Ok(()) = way => Err(Failure::Late(begun.elapsed())),
+        Ok(()) = way => Err(Failure::MadeWay(begun.elapsed())),
         outcome = timeout(limit, work) => outcome.unwrap_or(Err(Failure::Late(limit))),
     };
     match outcome {

@@ -101,3 +101,14 @@ pub struct OpenRun {
     /// Its lease, with `cluster.takeover_after`.
     pub lease: Option<Duration>,
 }
+
+impl OpenRun {
+    /// The run that `identity` names, if under another number: a repair whose answer was lost opened it anew, by the same
+    /// claim or at least of the same process (and its start time).
+    pub fn is_of(&self, identity: &RunIdentity, process: Option<(i32, i64)>) -> bool {
+        let (own, other) = (&self.identity, identity);
+        let named = self.pid.zip(self.pid_start);
+        (&own.key, &own.instance, &own.node, &own.host) == (&other.key, &other.instance, &other.node, &other.host)
+            && (own.started_at == other.started_at || (named.is_some() && named == process))
+    }
+}

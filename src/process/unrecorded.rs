@@ -7,7 +7,7 @@
 
 use super::identity::Process;
 use super::state_folder::StateFolder;
-use crate::model::{RunIdentity, Unrecorded};
+use crate::model::{OpenRun, Unrecorded};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -121,8 +121,8 @@ impl KeptEnds {
 
 impl EndsFile {
     /// True if it tells how this run ended.
-    pub fn names(&self, run: &RunIdentity) -> bool {
-        self.ends.iter().any(|end| end.finish.run == *run)
+    pub fn names(&self, run: &OpenRun) -> bool {
+        self.ends.iter().any(|end| run.is_of(&end.finish.run, end.finish.pid.zip(end.finish.pid_start)))
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, String> {

@@ -221,11 +221,14 @@ impl Scheduler {
     /// The next moment at which there is something to say to it.
     fn database_deadline(&self, id: DatabaseId) -> Option<Moment> {
         let database = self.database(id)?;
-        if database.in_flight.is_some() || database.awaiting_locks || self.hold != Hold::No {
+        if database.in_flight.is_some() || database.awaiting_locks || self.hold == Hold::AtRest {
             return None;
         }
         let look = database.look_later.values().min().copied();
-        let next = [database.poll_due, look, self.refresh_due(id), self.record_due(id), self.found_due(id)];
+        let next = match self.hold {
+            Hold::No => [database.poll_due, look, self.refresh_due(id), self.record_due(id), self.found_due(id)],
+            Hold::ComingToRest | Hold::AtRest => [self.refresh_due(id), None, None, None, None],
+        };
         let next = next.into_iter().flatten().min()?;
         match database.health {
             Health::Down { retry_at, .. } => Some(next.max(retry_at)),

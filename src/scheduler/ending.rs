@@ -109,6 +109,7 @@ impl Scheduler {
         database.runs.remove(&id);
         database.to_record.push(id);
         database.claims_after = now;
+        self.full_groups.clear();
         if down {
             self.keep_end(id);
         }

@@ -26,9 +26,11 @@ const AFTERWARDS: Duration = Duration::from_millis(100);
 
 impl Run {
     pub fn fence(&self, kill_after: Duration) -> Option<Fence> {
-        self.lease.map(|lease| Fence {
-            ask: (self.confirmed + lease.saturating_sub(kill_after + FENCE_MARGIN)).max(self.grace),
-            kill: (self.confirmed + lease.saturating_sub(FENCE_MARGIN)).max(self.grace),
+        self.lease.map(|lease| {
+            let kill = lease.saturating_sub(FENCE_MARGIN);
+            // A reload may have made `kill_after` longer than this lease allows, which was granted under another.
+            let ask = kill.saturating_sub(kill_after).max(kill / 2);
+            Fence { ask: (self.confirmed + ask).max(self.grace), kill: (self.confirmed + kill).max(self.grace) }
         })
     }
 }

@@ -32,7 +32,7 @@ impl Scheduler {
                 open.insert(tenant);
                 continue;
             }
-            if own.is_some_and(|own| own.is_repaired_as(&run)) {
+            if own.is_some_and(|own| !own.recording && run.is_of(&own.identity, own.pid)) {
                 self.renumber(tenant, run.identity.id, run.identity.started_at);
                 open.insert(tenant);
                 continue;
@@ -69,7 +69,7 @@ impl Scheduler {
             let again = self.now + self.rules.poll;
             self.databases_mut(id).look_again(run.identity.key.clone(), again);
         }
-        if self.is_found(id, &run.identity) {
+        if self.is_found(id, &run) {
             // Its end is known, and on its way.
             return;
         }

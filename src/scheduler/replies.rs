@@ -213,6 +213,13 @@ impl Scheduler {
             // A limit that another node has filled is no reason to forget the rows: the next place that we free ourselves
             // is claimed along with its record.
             let limited = self.rules.shared && self.rules.cluster_limit.max(self.rules.group_limit) > 0;
+            if limited && self.rules.group_limit > 0 {
+                // It may be a group that is full of what is not seen here: the next offer is of others.
+                let groups = left.iter().filter_map(|tenant| self.tenants.get(*tenant)?.listed.tenant.group.clone());
+                let until = again + LOOK_AGAIN;
+                self.full_groups = groups.map(|group| (group, until)).collect();
+                self.timers.insert((until, Timer::Fill));
+            }
             if limited {
                 self.databases_mut(id).claims_after = again;
                 self.timers.insert((again, Timer::Fill));
@@ -321,6 +328,7 @@ impl Scheduler {
                 let key = state.listed.key.clone();
                 let again = self.now + LOOK_AGAIN;
                 self.databases_mut(id).look_again(key, again);
+                self.touch(tenant);
                 continue;
             }
             self.refuse(tenant, "it has no status row; run tenantcron migrate");

@@ -3,7 +3,7 @@
 
 use super::event::{End, Exit};
 use super::rules::FIRST_REFRESH;
-use crate::model::{Becomes, DatabaseId, Finish, Moment, OpenRun, Outcome, RunIdentity};
+use crate::model::{Becomes, DatabaseId, Finish, Moment, Outcome, RunIdentity};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -130,16 +130,6 @@ impl Run {
             recording: false,
             kept: false,
         }
-    }
-
-    /// An earlier repair, whose answer was lost, opened this run in the place of ours: by the same claim, or of the same
-    /// process.
-    pub fn is_repaired_as(&self, open: &OpenRun) -> bool {
-        let (own, other) = (&self.identity, &open.identity);
-        let process = open.pid.zip(open.pid_start);
-        (&own.instance, &own.node, &own.host) == (&other.instance, &other.node, &other.host)
-            && !self.recording
-            && (own.started_at == other.started_at || (process.is_some() && process == self.pid))
     }
 
     /// It is recorded as lost.

@@ -98,6 +98,9 @@ impl Supervisor {
         match answer {
             Answer::Exchanged { database, number, result } => {
                 let refused = |trouble: &Trouble| matches!(trouble.kind, TroubleKind::Unfit | TroubleKind::Refused);
+                if result.is_ok() && !self.outages.is_empty() {
+                    self.answered_of_server(database);
+                }
                 self.met |= result.as_ref().map_or_else(refused, |_| true);
                 if result.as_ref().is_ok_and(|reply| reply.polled.is_some()) {
                     self.prune_hourly(database);
@@ -113,6 +116,13 @@ impl Supervisor {
             Answer::Notified { database, key } => self.events.push_back(Event::Notified { database, key }),
             Answer::Tenants { result } => self.lister.query_answered(result),
             other => self.side_answer(other),
+        }
+    }
+
+    /// While its server counts as down.
+    fn answered_of_server(&mut self, database: DatabaseId) {
+        if let Some(url) = self.registry.url(database) {
+            self.outages.answered(database, &url.server(), self.clock.now());
         }
     }
 

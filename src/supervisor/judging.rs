@@ -28,7 +28,7 @@ impl Supervisor {
         if verdict == Verdict::Dead {
             self.let_go(tenant);
             // How it ended may be known all the same.
-            if self.is_end_kept(&run.identity) {
+            if self.is_end_kept(run) {
                 verdict = Verdict::Undecided;
             }
         }

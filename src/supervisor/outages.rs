@@ -55,9 +55,22 @@ impl Outages {
         let known = self.servers.contains_key(&server);
         let outage =
             self.servers.entry(server).or_insert(Outage { since: now, down: BTreeSet::new(), returning: None });
-        outage.down.insert(database);
-        outage.returning = None;
+        if outage.down.insert(database) {
+            outage.returning = None;
+        }
         if known { Telling::Beside } else { Telling::ServerDown }
+    }
+
+    /// True while no server is down.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// A database of this server answers: if it did not go with the server, that is back, or was never down.
+    pub fn answered(&mut self, database: DatabaseId, server: &str, now: Moment) {
+        if let Some(outage) = self.servers.get_mut(server).filter(|outage| !outage.down.contains(&database)) {
+            outage.returning.get_or_insert(now);
+        }
     }
 
     /// A database is back.
@@ -126,6 +139,20 @@ mod tests {
             assert!(outages.returned(now).is_empty());
         }
         outages
+    }
+
+    #[test]
+    fn one_that_hangs_alone_does_not_keep_the_next_outage_of_its_server_from_being_told() {
+        let mut outages = Outages::default();
+        let second = |at: u64| Moment(at * 1_000_000);
+        assert_eq!(outages.down(A, Some("one".into()), second(0)), Telling::ServerDown);
+        outages.answered(A, "one", second(5));
+        assert_eq!(outages.returned(second(500)), [], "A itself says nothing of the others");
+        outages.answered(B, "one", second(600));
+        assert_eq!(outages.down(A, Some("one".into()), second(610)), Telling::Beside, "it fails again and again");
+        let [returned] = &outages.returned(second(720))[..] else { panic!("not back") };
+        assert_eq!(returned.missing, [A]);
+        assert_eq!(outages.down(B, Some("one".into()), second(86_400)), Telling::ServerDown);
     }
 
     #[test]

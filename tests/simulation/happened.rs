@@ -1,6 +1,6 @@
 //! What must have happened in many nights, lest they prove nothing.
 
-pub const HAPPENED: [&str; 74] = [
+pub const HAPPENED: [&str; 84] = [
     "action Exit",
     "action Forget",
     "action Renumber",
@@ -29,6 +29,10 @@ pub const HAPPENED: [&str; 74] = [
     "judged Supervised",
     "kept No",
     "kept Yes",
+    "meddling Deletes",
+    "meddling SetsDone",
+    "meddling SetsNeeded",
+    "meddling WritesNonsense",
     "mischief ChangeSources",
     "mischief Cut",
     "mischief DatabaseDown",
@@ -75,6 +79,12 @@ pub const HAPPENED: [&str; 74] = [
     "released Here",
     "upgrade Done",
     "upgrade Failed",
+    "why AnotherRunOpen",
+    "why ClosedByAnother",
+    "why Shutdown",
+    "why Stale",
+    "why Timeout",
+    "why Unconfirmed",
 ];
 /// In so many nights all of it happens.
 pub const MANY: u64 = 5_000;

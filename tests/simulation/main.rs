@@ -19,9 +19,11 @@ mod supervisor;
 mod trace;
 mod world;
 
+use flaws::FOUND;
 use happened::{HAPPENED, MANY};
-use nights::{night, nights, planned, quietly};
+use nights::{ENOUGH, invariant, night, nights, planned, quietly};
 use shrink::shrink;
+use std::collections::BTreeSet;
 
 const SEEDS: u64 = 5_000;
 /// Lines of a trace.
@@ -55,7 +57,7 @@ fn tell(seed: u64, broken: &str) -> String {
 fn the_invariants_hold_in_every_night() {
     let seeds = number("SEEDS").unwrap_or(SEEDS);
     let (first, last) = number("SEED").map_or((0, seeds), |seed| (seed, seed + 1));
-    let result = quietly(|| nights(first, last, None, None));
+    let result = quietly(|| nights(first, last, None, ENOUGH));
     eprintln!(
         "{} nights, {} steps in {:.1} s: {:.0} nights a second",
         result.nights,
@@ -80,5 +82,15 @@ fn a_seed_gives_the_same_night_again() {
     for seed in 1..=16 {
         let digests = quietly(|| [(); 2].map(|()| night(planned(seed, None), true).world.trace.digest));
         assert_eq!(digests[0], digests[1], "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_wrong_on_purpose_is_found_and_by_its_own_invariant() {
+    for (flaw, within, by) in FOUND {
+        let result = quietly(|| nights(0, within, Some(flaw), 8));
+        let found: BTreeSet<_> = result.failed.iter().map(|(_, broken)| invariant(broken)).collect();
+        eprintln!("{flaw:?}: found in {} of {} nights by {found:?}", result.failed.len(), result.nights);
+        assert!(found.contains(by), "{flaw:?} was not found by {by:?} within {within} nights, but by {found:?}");
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// After so many failures the rest is not worth the time.
-const ENOUGH: usize = 3;
+pub const ENOUGH: usize = 3;
 
 /// What came of many nights.
 #[derive(Debug, Default)]
@@ -54,10 +54,9 @@ pub fn invariant(broken: &str) -> &str {
 
 /// The nights of these seeds, until enough have failed.
 #[expect(clippy::disallowed_methods, reason = "how fast the nights are goes by the host's clock")]
-pub fn nights(first: u64, last: u64, flaw: Option<Flaw>, enough: Option<usize>) -> Nights {
+pub fn nights(first: u64, last: u64, flaw: Option<Flaw>, enough: usize) -> Nights {
     let begun = Instant::now();
     let (next, result) = (AtomicU64::new(first), Mutex::new(Nights::default()));
-    let enough = enough.unwrap_or(ENOUGH);
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {

@@ -64,7 +64,8 @@ pub struct Supervisor {
     pub exchanges: u64,
     /// Of which moment the newest look at a row is.
     pub seen: BTreeMap<(DatabaseId, usize), Look>,
-    /// The tenants that it was told of.
+    /// The tenants that it was told of, and when.
+    pub listed_at: u64,
     pub listed: BTreeSet<usize>,
     /// When what confirmed a run last was sent.
     pub confirmed: BTreeMap<RunKey, u64>,
@@ -136,6 +137,7 @@ impl Supervisor {
             flights: BTreeMap::new(),
             exchanges: 0,
             seen: BTreeMap::new(),
+            listed_at: 0,
             listed: BTreeSet::new(),
             confirmed: BTreeMap::new(),
             told_to_end: BTreeSet::new(),

@@ -79,8 +79,18 @@ pub struct Arrival {
     pub era: u32,
     pub generation: u32,
     pub exchange: Exchange,
-    /// How long the answer takes, and when it comes once more; none: there is no answer.
-    pub back: Option<(u64, Option<u64>)>,
+    /// None: there is no answer.
+    pub back: Option<Back>,
+}
+
+/// How an answer comes back.
+#[derive(Debug, Clone, Copy)]
+pub struct Back {
+    pub takes: u64,
+    /// It comes once more, so much later.
+    pub doubled: Option<u64>,
+    /// All was said and done but the look.
+    pub lookless: bool,
 }
 
 /// A node as it is now.

@@ -26,16 +26,18 @@ impl Pool {
     /// unless there is no other.
     fn in_the_way(&self) -> Option<(Seat, Instant)> {
         let waits = |seat: &Seat| {
-            self.members.get(seat).is_some_and(|member| {
-                member.leased
-                    && self.silent.standing(member) == Standing::Good
-                    && matches!(member.stage, Stage::Away)
-                    && !member.waiting.is_empty()
-            })
+            let member = self.members.get(seat)?;
+            let fits = member.leased
+                && self.silent.standing(member) == Standing::Good
+                && matches!(member.stage, Stage::Away)
+                && !member.waiting.is_empty();
+            member.waits_since.filter(|_| fits)
         };
-        if self.open < self.places() || !self.lanes.iter().any(waits) {
+        if self.open < self.places() {
             return None;
         }
+        // Places that change hands all the time leave none free at this very moment: only who waits long has them make way.
+        let waits_since = self.lanes.iter().filter_map(waits).min()?;
         let members = || self.seated.iter().filter_map(|seat| Some((*seat, self.members.get(seat)?)));
         // A place is on its way.
         let leaving = |(_, member): (Seat, &Member)| {
@@ -50,7 +52,7 @@ impl Pool {
                 only_place || (*seat != Seat::Tenants && self.silent.standing(member) != Standing::Failing)
             })
             .filter_map(|(seat, member)| match member.stage {
-                Stage::Working { since, .. } => Some((seat, since + self.settings.deadlines.patience)),
+                Stage::Working { since, .. } => Some((seat, since.max(waits_since) + self.settings.deadlines.patience)),
                 _ => None,
             })
             .min_by_key(|(_, at)| *at)

@@ -76,6 +76,8 @@ struct Member {
     standing: Standing,
     tables: Tables,
     waiting: VecDeque<Ask>,
+    /// Since when something waits.
+    waits_since: Option<Instant>,
     stage: Stage,
     /// Runs with a lease were met here.
     leased: bool,
@@ -195,6 +197,7 @@ impl Pool {
             standing: Standing::New,
             tables: Tables::Unseen,
             waiting: VecDeque::new(),
+            waits_since: None,
             stage: Stage::Away,
             leased: false,
             serial: 0,
@@ -231,6 +234,7 @@ impl Pool {
             Some(member) => {
                 member.leased |= leases::says_lease(&ask);
                 member.waiting.push_back(ask);
+                member.waits_since.get_or_insert_with(Instant::now);
                 self.lanes.join(seat, urgent);
             }
             None => {
@@ -267,6 +271,7 @@ impl Pool {
     /// Puts a session to the next piece of work of its database.
     fn start(&mut self, seat: Seat, connection: Connection, rested: Duration) {
         let Some(member) = self.members.get_mut(&seat) else { return };
+        member.waits_since = None;
         let Some(ask) = member.waiting.pop_front() else {
             member.stage = Stage::Idle { connection: Box::new(connection), since: Instant::now() };
             return;
@@ -303,6 +308,7 @@ impl Pool {
                     Some(ask) => member.waiting.push_front(ask),
                     None => {}
                 }
+                member.waits_since = (!member.waiting.is_empty()).then(Instant::now);
                 match connection {
                     // where the configuration's query asks need not be where the next one does
                     Some(connection) if seat == Seat::Tenants => {

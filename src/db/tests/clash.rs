@@ -68,8 +68,9 @@ fn twelve_sessions_never_block_each_other_and_no_tenant_runs_twice() {
         // an application that asks for runs by itself, and one that holds rows for a while
         let (mut client, mut watcher) = (cluster().client(&database), cluster().client(&database));
         // A table that grows (extend) holds up everybody for a moment; that is nobody's row.
-        let waits = "SELECT wait_event || ' ' || query FROM pg_stat_activity \
-             WHERE wait_event_type = 'Lock' AND wait_event <> 'extend' AND datname = current_database()";
+        let waits = "SELECT concat_ws(' ', a.wait_event, left(a.query, 60), 'behind', b.state, b.wait_event, left(b.query, 60)) \
+             FROM pg_stat_activity a LEFT JOIN pg_stat_activity b ON b.pid = ANY (pg_blocking_pids(a.pid)) \
+             WHERE a.wait_event_type = 'Lock' AND a.wait_event <> 'extend' AND a.datname = current_database()";
         for _ in 0..HELD {
             client.batch_execute("UPDATE tenantcron_status SET value = 'needed' WHERE value = 'done'").unwrap();
             let mut held = client.transaction().unwrap();

@@ -63,7 +63,13 @@ fn what_was_kept_is_read_by_others_and_the_file_goes_with_its_last_end() {
     assert_eq!(kept.writer, ME);
     let read = kept.read().unwrap().unwrap();
     assert_eq!(read, EndsFile { host: "boot/1".into(), ends: ends.clone() });
-    assert!(read.names(&ends[0].finish.run) && !read.names(&end("a", 3).finish.run));
+    let open = |identity: RunIdentity| {
+        let (group, pid, pid_start, lease, alive_at) = (None, None, None, None, DbTime(0));
+        OpenRun { identity, group, pid, pid_start, alive_at, lease }
+    };
+    let run = ends[0].finish.run.clone();
+    assert!(read.names(&open(RunIdentity { id: RunId(7), ..run.clone() })), "a repair gave it another number");
+    assert!(!read.names(&open(RunIdentity { started_at: DbTime(2_000_002), ..run })), "another claim");
     let text = std::fs::read_to_string(own.path()).unwrap();
     assert!(text.contains("# a: run 1 failed at 1970-01-01T00:00:05Z"), "{text}");
 

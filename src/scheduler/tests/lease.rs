@@ -213,3 +213,13 @@ fn what_the_timeout_asked_is_killed_when_the_lease_wants_it() {
     let Identity { node, .. } = rules().identity;
     assert_eq!(node, "here");
 }
+
+#[test]
+fn a_reload_that_raises_kill_after_ends_no_run_of_an_older_lease() {
+    let old = Rules { lease: Some(sec(120)), ..rules() };
+    let mut bench = Bench::started(old.clone(), &[("a", "needed", -900)]);
+    bench.pass(sec(60));
+    bench.tell(Event::Reloaded(Box::new(Rules { lease: Some(sec(1_200)), kill_after: sec(300), ..old })));
+    bench.pass(sec(60));
+    assert!(bench.signals.is_empty(), "{:?}", bench.signals);
+}

@@ -144,3 +144,17 @@ fn a_place_that_an_own_end_frees_is_claimed_along_with_its_record_although_the_l
     let exchange = bench.exchanges.iter().rev().find(|(_, exchange)| exchange.claim.is_some()).unwrap();
     assert_eq!(exchange.1.finish.len(), 1, "in one exchange");
 }
+
+#[test]
+fn a_group_that_is_full_of_what_is_not_seen_here_keeps_no_other_group_waiting() {
+    let keys: Vec<String> = (0..8).map(|number| format!("a{number}")).collect();
+    let rows_of: Vec<_> = keys.iter().map(|key| (key.as_str(), "needed", -900)).chain([("z", "needed", -10)]).collect();
+    let mut bench = Bench::with_rows(Rules { workers: 2, group_limit: 4, ..rules() }, &rows_of);
+    bench.locked.clone_from(&keys);
+    bench.list(keys.iter().map(|key| of_group(key, "g")).chain([of_group("z", "h")]));
+    bench.pass(sec(10));
+    assert_eq!(bench.started, ["z"]);
+    let claims = bench.claims().len();
+    bench.pass(sec(60));
+    assert!(bench.claims().len() > claims + 5, "the others are tried again");
+}

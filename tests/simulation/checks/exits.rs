@@ -44,7 +44,7 @@ impl World {
                 assert!(told >= open, "exits: {open} ends are unrecorded, {told} are told");
                 let well = |database: &DatabaseId| {
                     let store = self.store(*database);
-                    let quiet_since = store.hindered_at.max(store.down_until) + 15_000_000;
+                    let quiet_since = store.hindered_at.max(store.down_until) + 45_000_000;
                     let cut = self.nodes[supervisor.node].cuts.iter().any(|(_, until)| until + 45_000_000 > self.now);
                     store.locked.is_empty() && quiet_since < self.now && !cut
                 };

@@ -32,7 +32,7 @@ impl World {
                 assert!(told_down.remove(database), "notices: {database:?} is told to be up, and was not down")
             }
             Notice::Ending { why, killed: false, .. } => {
-                self.trace.count("why", &why.rsplit(' ').next());
+                self.trace.count("why", &reason(why));
                 let fenced = why.contains("could not be confirmed");
                 assert!(!calm || !fenced, "notices: a calm night, and a run is ended: {why}");
             }
@@ -40,4 +40,17 @@ impl World {
             _ => {}
         }
     }
+}
+
+/// A word for each reason to end a run.
+fn reason(why: &str) -> &'static str {
+    let words = [
+        ("job.timeout", "Timeout"),
+        ("stale", "Stale"),
+        ("stops", "Shutdown"),
+        ("closed by somebody else", "ClosedByAnother"),
+        ("another run", "AnotherRunOpen"),
+        ("could not be confirmed", "Unconfirmed"),
+    ];
+    words.into_iter().find(|(part, _)| why.contains(part)).map_or("Unknown", |(_, word)| word)
 }

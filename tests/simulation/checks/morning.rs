@@ -1,6 +1,7 @@
 //! Once faults have ceased: all have run, everything is recorded, rows and processes agree, nothing is left over.
 
 use crate::host::RunKey;
+use crate::supervisor::Supervisor;
 use crate::world::{What, World};
 use tenantcron::model::{DatabaseId, RowValue};
 use tenantcron::scheduler::{Event, Mode, StaleAction};
@@ -45,6 +46,11 @@ impl World {
         let late = |what: &What| matches!(what, What::Arrived(arrival) if arrival.back.is_none());
         if self.agenda.values().any(late) {
             return Some("something that was sent long ago is still on its way".into());
+        }
+        let hangs =
+            |one: &&Supervisor| one.lives && one.flights.values().any(|flight| flight.sent + 5_000_000 < self.now);
+        if let Some(one) = self.supervisors.iter().find(hangs) {
+            return Some(format!("an exchange of {} hangs", one.name));
         }
         for host in self.hosts.iter().filter(|host| !host.off) {
             if let Some((number, file)) = host.folder.iter().next() {

@@ -9,6 +9,11 @@ use tenantcron::model::{Outcome, RunIdentity};
 impl World {
     pub(super) fn check_truth(&self, run: RunKey, identity: &RunIdentity, closed: &Closed) {
         let truth = self.ledger.truths.get(&run);
+        if closed.outcome == Outcome::Lost {
+            let kept = self.files_name(run);
+            let known = truth.is_some_and(|truth| !truth.undone);
+            assert!(!kept || !known, "kept ends: run {} of {} is lost, and a file names it", identity.id, identity.key);
+        }
         let true_words = truth.is_some_and(|truth| {
             let outcome = truth.allowed.contains(&(closed.outcome, closed.becomes));
             outcome && truth.exit_code == closed.exit_code && truth.signal == closed.signal
@@ -22,11 +27,6 @@ impl World {
         );
         let times = self.records_of(run).count();
         assert_eq!(times, 1, "recorded once: run {} of {} is recorded {times} times", identity.id, identity.key);
-        if closed.outcome == Outcome::Lost {
-            let kept = self.hosts.iter().any(|host| host.file_naming(identity).is_some());
-            let known = truth.is_some_and(|truth| !truth.undone);
-            assert!(!kept || !known, "kept ends: run {} of {} is lost, and a file names it", identity.id, identity.key);
-        }
     }
 
     /// A living supervisor has its process, or is about to start it.

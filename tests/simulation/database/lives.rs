@@ -48,7 +48,9 @@ impl Database {
             let process = (run.pid, run.pid_start);
             self.content.finished.push(DoneRow { identity: run.identity.clone(), process, closed: Closed::lost() });
         }
-        self.content.rows.get_mut(key).unwrap().value = RowValue::Needed;
+        if let Some(row) = self.content.rows.get_mut(key) {
+            row.value = RowValue::Needed;
+        }
         run
     }
 
@@ -58,8 +60,9 @@ impl Database {
         let usable = self.content.rows.get(key).is_some_and(|row| !matches!(row.value, RowValue::Unknown(_)));
         let held = usable && !self.locked.contains(key);
         let process = (repair.pid, repair.pid_start);
+        let forgets = self.flaw == Some(Flaw::RepairForgets);
         let ours = self.content.open.get(key).map(|open| (open.is_of(run, process), open.identity.clone()));
-        let closed = self.content.finished.iter().any(|done| done.is_of(run, process));
+        let closed = !forgets && self.content.finished.iter().any(|done| done.is_of(run, process));
         let identity = match ours {
             Some((true, identity)) if held => identity,
             Some((true, _)) => return Repaired::NotNow,

@@ -2,7 +2,7 @@
 
 use super::Host;
 use crate::supervisor::SupervisorId;
-use tenantcron::model::{RunIdentity, Unrecorded};
+use tenantcron::model::{OpenRun, Unrecorded};
 
 /// One supervisor's ends.
 #[derive(Debug, Clone)]
@@ -28,8 +28,10 @@ impl Host {
     }
 
     /// The file that names a run, if one does.
-    pub fn file_naming(&self, run: &RunIdentity) -> Option<(u64, &File)> {
-        let names = |file: &File| file.ends.iter().any(|end| end.finish.run == *run);
+    pub fn file_naming(&self, run: &OpenRun) -> Option<(u64, &File)> {
+        let names = |file: &File| {
+            file.ends.iter().map(|end| &end.finish).any(|end| run.is_of(&end.run, end.pid.zip(end.pid_start)))
+        };
         self.folder.iter().find(|(_, file)| names(file)).map(|(number, file)| (*number, file))
     }
 }

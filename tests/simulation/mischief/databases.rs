@@ -1,9 +1,10 @@
 //! Databases that go away, come back without what they had just learned, or are meddled with by others.
 
-use crate::database::Copy;
+use crate::database::{Closed, Content, Copy};
 use crate::host::{Excuse, RunKey};
+use crate::plan::Meddling;
 use crate::world::{What, World};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tenantcron::model::{DatabaseId, RowValue};
 
 impl World {
@@ -48,18 +49,21 @@ impl World {
         let id = DatabaseId(u32::try_from(place).unwrap());
         self.ledger.resets.retain(|(database, _), _| *database != id);
         let after = self.databases[place].content.clone();
-        let runs = |content: &crate::database::Content| -> BTreeSet<RunKey> {
+        let runs = |content: &Content| -> BTreeSet<RunKey> {
             let open = content.open.values().map(|run| &run.identity);
             let all = open.chain(content.finished.iter().map(|run| &run.identity));
             all.map(|run| self.key_of(id, run)).collect()
         };
         let gone: BTreeSet<RunKey> = runs(&before).difference(&runs(&after)).copied().collect();
-        let recorded: BTreeSet<RunKey> = before.finished.iter().map(|run| self.key_of(id, &run.identity)).collect();
-        let still: BTreeSet<RunKey> = after.finished.iter().map(|run| self.key_of(id, &run.identity)).collect();
-        for run in recorded.difference(&still) {
+        let records = |content: &Content| -> BTreeMap<RunKey, Closed> {
+            let all = content.finished.iter();
+            all.map(|run| (self.key_of(id, &run.identity), run.closed.clone())).collect()
+        };
+        let still = records(&after);
+        for (run, _) in records(&before).into_iter().filter(|(run, closed)| still.get(run) != Some(closed)) {
             self.trace.count("failover", &"Unrecorded");
-            self.ledger.closed_by_others.remove(run);
-            if let Some(truth) = self.ledger.truths.get_mut(run) {
+            self.ledger.closed_by_others.remove(&run);
+            if let Some(truth) = self.ledger.truths.get_mut(&run) {
                 truth.undone = true;
             }
         }
@@ -133,21 +137,27 @@ impl World {
         }
     }
 
-    /// An application writes what the contract does not know, or deletes the row of a tenant that does not run.
-    pub(super) fn meddle_with_a_row(&mut self, tenant: usize, deletes: bool) {
+    /// Where another program works it is left alone: nobody could tell what becomes of it.
+    pub(super) fn meddle_with_a_row(&mut self, tenant: usize, by: Meddling) {
         let listed = &self.plan.tenants[tenant];
         let (database, key) = (listed.database, listed.key.clone());
         let store = &mut self.databases[database.0 as usize];
-        let alive = self.hosts.iter().flat_map(crate::host::Host::living).any(|tree| tree.tenant == tenant);
-        if store.open_run(&key).is_some() || self.ledger.foreign.contains(&(database, tenant)) || alive {
+        if self.ledger.foreign.contains(&(database, tenant))
+            || store.down_until > self.now
+            || store.locked.contains(&key)
+        {
             return;
         }
-        if deletes {
-            store.content.rows.remove(&key);
-            self.say(|_| format!("somebody deletes the row of t{tenant}"));
-        } else if let Some(row) = store.content.rows.get_mut(&key) {
-            row.value = RowValue::Unknown("broken".into());
-            self.say(|_| format!("somebody writes nonsense into the row of t{tenant}"));
+        let Some(row) = store.content.rows.get_mut(&key) else { return };
+        match by {
+            Meddling::Deletes => drop(store.content.rows.remove(&key)),
+            Meddling::WritesNonsense => row.value = RowValue::Unknown("broken".into()),
+            Meddling::SetsNeeded => row.value = RowValue::Needed,
+            Meddling::SetsDone => row.value = RowValue::Done,
         }
+        self.ledger.by_hand.insert((database, tenant));
+        self.ledger.resets.remove(&(database, tenant));
+        self.trace.count("meddling", &by);
+        self.say(|_| format!("somebody meddles with the row of t{tenant}: {by:?}"));
     }
 }

@@ -22,7 +22,7 @@ impl World {
             Deed::LockRow { tenant, long } => self.lock_row(tenant, long),
             Deed::Foreign { tenant, work } => self.claim_by_another_program(tenant, work),
             Deed::Operate { tenant, verb, tells } => self.operate(tenant, verb, tells),
-            Deed::Meddle { tenant, deletes } => self.meddle_with_a_row(tenant, deletes),
+            Deed::Meddle { tenant, by } => self.meddle_with_a_row(tenant, by),
             Deed::ChangeSources { tenant } => self.change_sources(tenant, place as u64),
             Deed::Reload { node, workers, enabled, rounds, leased } => {
                 let lease = self.plan.rules.lease.filter(|_| leased);

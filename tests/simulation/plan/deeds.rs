@@ -27,6 +27,15 @@ pub enum Verb {
     },
 }
 
+/// What is done to a row by hand, or by an application that knows no better; whoever runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Meddling {
+    Deletes,
+    WritesNonsense,
+    SetsNeeded,
+    SetsDone,
+}
+
 /// One thing done. Times are microseconds; `pick` chooses among those that are there then.
 #[derive(Debug, Clone)]
 pub enum Deed {
@@ -63,7 +72,7 @@ pub enum Deed {
     },
     Meddle {
         tenant: usize,
-        deletes: bool,
+        by: Meddling,
     },
     ChangeSources {
         tenant: usize,
@@ -147,8 +156,8 @@ fn one(plan: &Plan, rng: &mut fastrand::Rng) -> Deed {
             Deed::Foreign { tenant, work }
         }
         32..42 => Deed::Operate { tenant, verb: verb(node, rng), tells: rng.bool() },
-        42..45 => Deed::Meddle { tenant, deletes: rng.bool() },
-        45..50 => Deed::ChangeSources { tenant },
+        42..46 => Deed::Meddle { tenant, by: meddling(rng) },
+        46..50 => Deed::ChangeSources { tenant },
         50..54 => Deed::Reload {
             node,
             workers: rng.u32(1..=3),
@@ -174,6 +183,10 @@ fn verb(node: usize, rng: &mut fastrand::Rng) -> Verb {
         8 => Verb::Release { node, force: false },
         _ => Verb::Release { node, force: true },
     }
+}
+
+fn meddling(rng: &mut fastrand::Rng) -> Meddling {
+    *rng.choice(&[Meddling::Deletes, Meddling::WritesNonsense, Meddling::SetsNeeded, Meddling::SetsDone]).unwrap()
 }
 
 fn stop(rng: &mut fastrand::Rng) -> StopBy {

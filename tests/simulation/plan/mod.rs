@@ -6,7 +6,7 @@ mod layout;
 mod odds;
 mod rules;
 
-pub use deeds::{Deed, StopBy, Verb};
+pub use deeds::{Deed, Meddling, StopBy, Verb};
 pub use layout::Node;
 pub use odds::Odds;
 
@@ -54,6 +54,8 @@ pub struct Plan {
     pub hosts: usize,
     /// Events of one moment are taken in together.
     pub batches: bool,
+    /// Adopters get their runs' locks and slots.
+    pub may_fetch: bool,
     /// The state folder outlives a reboot.
     pub state_on_disk: bool,
     pub databases: u32,
@@ -98,6 +100,7 @@ impl Plan {
             seed,
             kind,
             batches: rng.bool(),
+            may_fetch: rng.f64() < 0.8,
             state_on_disk: rng.f64() < 0.3,
             databases: if shared { 1 } else { u32::try_from(tenants.len()).unwrap() },
             odds: if kind == Kind::Calm { Odds::calm() } else { Odds::of(kills, rng) },

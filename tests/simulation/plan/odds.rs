@@ -9,12 +9,18 @@ pub struct Odds {
     pub unreachable: f64,
     /// The server took everything back.
     pub refused: f64,
+    /// A person must act first.
+    pub unfit: f64,
+    /// Said and done, but the look was not answered.
+    pub lookless: f64,
     /// Committed, or not; the answer is lost.
     pub answer_lost: f64,
     /// Given up after the deadline; commits later all the same.
     pub straggler: f64,
     /// Answered once more, at once or much later.
     pub doubled: f64,
+    /// The host cannot tell who lives, or a lock cannot be taken.
+    pub unreadable: f64,
     /// The host has no process left.
     pub no_resources: f64,
     /// The command is missing.
@@ -47,9 +53,12 @@ impl Odds {
             late: network,
             unreachable: network / 2.0,
             refused: network / 2.0,
+            unfit: network / 20.0,
+            lookless: network / 2.0,
             answer_lost: network / 2.0,
             straggler: network / 3.0,
             doubled: network,
+            unreadable: children / 20.0,
             no_resources: children / 3.0,
             cannot_execute: children / 3.0,
             stubborn: children,

@@ -1,6 +1,7 @@
 //! Open runs that a core does not know: judged by the host's evidence, adopted, or told to be what they are.
 
-use crate::host::{Judged, Process, RunKey};
+use crate::flaws::Flaw;
+use crate::host::{Held, Judged, Process, RunKey};
 use crate::supervisor::{Belongings, SupervisorId};
 use crate::world::{What, World};
 use tenantcron::scheduler::{Event, Unknown, Verdict};
@@ -10,16 +11,19 @@ impl World {
     pub fn examine(&mut self, id: SupervisorId, unknown: &Unknown) -> Vec<Event> {
         let Unknown { tenant, run, may_adopt, silent: _ } = unknown;
         let place = self.plan.place(tenant);
+        let unreadable = self.unreadable(id);
         let host = &self.hosts[self.supervisors[id.0].host];
         let living = |other: SupervisorId| self.supervisors[other.0].lives;
         let judged = host.judge(place, run, id, living, self.plan.flaw);
         let key = self.key_of(self.plan.tenants[place].database, &run.identity);
         let mut events = Vec::new();
         let verdict = match judged {
+            _ if unreadable => Verdict::Undecided,
             Judged::Living(process) if *may_adopt => self.adopt(id, key, run.identity.id, process),
             Judged::Living(_) | Judged::Supervised => Verdict::Supervised,
             Judged::Claimed => Verdict::Undecided,
-            Judged::Dead => match host.file_naming(&run.identity) {
+            Judged::Dead if self.plan.flaw == Some(Flaw::EndsAreIgnored) => Verdict::Dead,
+            Judged::Dead => match host.file_naming(run) {
                 None => Verdict::Dead,
                 Some((_, file)) if !file.orphaned => Verdict::Supervised,
                 // Its end is known: it is recorded, not lost.
@@ -32,6 +36,12 @@ impl World {
         self.trace.count("judged", &judged);
         events.push(Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict });
         events
+    }
+
+    /// Now and then nothing can be told.
+    pub(super) fn unreadable(&mut self, id: SupervisorId) -> bool {
+        let odds = if self.healed { 0.0 } else { self.plan.odds.unreadable };
+        self.supervisors[id.0].rng.f64() < odds
     }
 
     fn adopt(&mut self, id: SupervisorId, run: RunKey, number: tenantcron::model::RunId, process: Process) -> Verdict {
@@ -49,12 +59,13 @@ impl World {
         }
         host.keepers.insert(place, id);
         let held = host.locks.entry(place).or_default();
-        let fetched = held.tree == Some(process.0) || *held == crate::host::Held::default();
-        if fetched {
+        let fetches = self.plan.may_fetch;
+        if (held.tree == Some(process.0) && fetches) || *held == Held::default() {
             held.supervisor = Some(id);
         }
         let mut slot = None;
-        for ((_, number), held) in host.slots.iter_mut().filter(|(_, held)| held.tree == Some(process.0)) {
+        let slots = host.slots.iter_mut().filter(|(_, held)| held.tree == Some(process.0) && fetches);
+        for ((_, number), held) in slots {
             held.supervisor = Some(id);
             slot = Some(*number);
         }

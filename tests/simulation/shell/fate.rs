@@ -12,6 +12,8 @@ pub enum Fate {
     Unsent(Trouble, u64),
     /// It is committed, and the answer takes so long; it may come once more, so much later.
     Answered { back: u64, doubled: Option<u64> },
+    /// The same, but what was asked for last was not read.
+    Lookless { back: u64 },
     /// No answer; it is committed at `commits`, if at all.
     Unanswered { trouble: Trouble, after: u64, commits: Option<u64> },
 }
@@ -40,6 +42,10 @@ pub fn fate(odds: &Odds, rng: &mut fastrand::Rng) -> Option<Fate> {
         Fate::Unsent(trouble(TroubleKind::Unreachable), soon * 2)
     } else if hit(odds.refused) {
         Fate::Unsent(trouble(TroubleKind::Refused), soon / 100)
+    } else if hit(odds.unfit) {
+        Fate::Unsent(trouble(TroubleKind::Unfit), soon / 100)
+    } else if hit(odds.lookless) {
+        Fate::Lookless { back: soon / 100 + 100 }
     } else if hit(odds.answer_lost) {
         let commits = rng.bool().then(|| rng.u64(100..5_000));
         Fate::Unanswered { trouble: trouble(TroubleKind::Interrupted), after: 5_000 + soon, commits }

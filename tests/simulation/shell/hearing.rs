@@ -19,10 +19,14 @@ impl World {
             self.hears(id, event);
         }
         let told = self.trace.on.then(|| events.iter().map(trace::event).collect::<Vec<_>>());
+        if let Some(told) = &told {
+            self.trace.doing = format!("{}: {}", self.supervisors[id.0].name, told.join(", "));
+        }
         let now = self.now;
         let supervisor = &mut self.supervisors[id.0];
         let actions = supervisor.scheduler.handle_all(supervisor.moment(now), events);
         let notices = supervisor.scheduler.take_notices();
+        self.trace.doing.clear();
         if let Some(told) = told {
             let ticks = told.iter().all(|event| event == "tick") && actions.is_empty() && notices.is_empty();
             let name = &self.supervisors[id.0].name;

@@ -4,7 +4,7 @@ use super::fate::{DEADLINE, Fate, fate, trouble, well};
 use crate::dice::{Of, dice};
 use crate::plan::Fault;
 use crate::supervisor::{Flight, Look, SupervisorId};
-use crate::world::{Arrival, What, World};
+use crate::world::{Arrival, Back, What, World};
 use tenantcron::model::{DatabaseId, Exchange, Finished, OpenRun, Refreshed, Repaired, Reply, Trouble, TroubleKind};
 use tenantcron::scheduler::{Event, Listed, Mode};
 
@@ -30,7 +30,12 @@ impl World {
         };
         match fate {
             Fate::Unsent(trouble, after) => self.answer(id, database, number, Err(trouble), after),
-            Fate::Answered { back, doubled } => self.after(there, arrival(Some((back, doubled)))),
+            Fate::Answered { back, doubled } => {
+                self.after(there, arrival(Some(Back { takes: back, doubled, lookless: false })));
+            }
+            Fate::Lookless { back } => {
+                self.after(there, arrival(Some(Back { takes: back, doubled: None, lookless: true })));
+            }
             Fate::Unanswered { trouble, after, commits } => {
                 self.answer(id, database, number, Err(trouble), after);
                 if let Some(commits) = commits {
@@ -96,21 +101,25 @@ impl World {
         let writes = supervisor.rules.mode != Mode::DryRun;
         // Sent before a reboot: whoever looks now sees a run confirmed by nobody he knows.
         self.ledger.late_life |= supervisor.identity().host != self.hosts[supervisor.host].name();
-        let (reply, deeds) = store.apply(self.now, supervisor.identity(), &exchange, writes);
+        let (mut reply, deeds) = store.apply(self.now, supervisor.identity(), &exchange, writes);
         let name = supervisor.name.clone();
         self.say(|_| format!("db{} commits #{number} of {name}: {}", database.0, crate::trace::deeds(&deeds)));
         self.note_lives(database, &exchange, &reply);
         self.check_deeds(id, database, &deeds, Some(&exchange));
         // Who asked may have another program in his place, which knows nothing of it.
         let asks = self.supervisors[id.0].generation == generation;
-        let Some((back, doubled)) = back.filter(|_| asks) else { return };
+        let Some(Back { takes, doubled, lookless }) = back.filter(|_| asks) else { return };
         if self.is_cut(node, database) {
             return self.answer(id, database, number, Err(trouble(TroubleKind::Interrupted)), DEADLINE);
         }
-        if let Some(later) = doubled {
-            self.answer(id, database, number, Ok(reply.clone()), back + later);
+        // Where nothing else was said that would be a failure.
+        if lookless && !(Exchange { poll: None, ..exchange.clone() }).is_empty() {
+            reply.polled = None;
         }
-        self.answer(id, database, number, Ok(reply), back);
+        if let Some(later) = doubled {
+            self.answer(id, database, number, Ok(reply.clone()), takes + later);
+        }
+        self.answer(id, database, number, Ok(reply), takes);
     }
 
     /// An answer arrives; if it is not the one that is waited for, it comes once more, and the core must bear it.

@@ -43,6 +43,7 @@ impl World {
         let mut events = self.files_of_the_dead(id);
         let named = matches!(self.supervisors[id.0].rules.mode, Mode::Named { .. });
         let mut tenants = Vec::new();
+        self.supervisors[id.0].listed_at = self.now;
         self.supervisors[id.0].listed.clear();
         for (place, tenant) in self.plan.tenants.iter().enumerate() {
             let listed = self.plan.happens(Fault::Tenant(place)) && !self.vanished.contains(&place);

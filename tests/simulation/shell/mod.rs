@@ -10,6 +10,7 @@ mod lives;
 mod start;
 mod upgrade;
 
+use crate::flaws::Flaw;
 use crate::supervisor::SupervisorId;
 use crate::world::{What, World};
 use tenantcron::model::{DbTime, RunId, TenantName};
@@ -53,7 +54,9 @@ impl World {
         if slots == 0 || taken > 0 {
             for tenant in tenants {
                 let place = self.plan.place(tenant);
-                if self.host_of(id).lock(place, id) {
+                if self.unreadable(id) {
+                    held.push((tenant.clone(), None));
+                } else if self.host_of(id).lock(place, id) {
                     won.push(tenant.clone());
                 } else {
                     let living = |other: SupervisorId| self.supervisors[other.0].lives;
@@ -125,6 +128,11 @@ impl World {
         let node = self.supervisors[id.0].node;
         // The lock stays until the end is recorded.
         self.supervisors[id.0].ended.insert(place);
+        if self.plan.flaw == Some(Flaw::LockLetGoEarly) {
+            let host = self.host_of(id);
+            host.locks.remove(&place);
+            host.keepers.remove(&place);
+        }
         if let Some(slot) = held.slot {
             self.host_of(id).slots.remove(&(node, slot));
         }

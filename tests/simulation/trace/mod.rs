@@ -14,6 +14,8 @@ use std::fmt::{Debug, Write};
 pub struct Trace {
     pub on: bool,
     lines: Vec<String>,
+    /// What is being done, should it break.
+    pub doing: String,
     pub steps: u64,
     pub digest: u64,
     /// How often each kind of thing happened: a night in which nothing happens proves nothing.
@@ -43,7 +45,8 @@ impl Trace {
     pub fn text(&self, most: usize) -> String {
         let left_out = self.lines.len().saturating_sub(most);
         let note = if left_out > 0 { format!("({left_out} lines before these)\n") } else { String::new() };
-        note + &self.lines[left_out..].iter().map(|line| format!("{line}\n")).collect::<String>()
+        let doing = if self.doing.is_empty() { String::new() } else { format!("        ... {}\n", self.doing) };
+        note + &self.lines[left_out..].iter().map(|line| format!("{line}\n")).collect::<String>() + &doing
     }
 }
 
