@@ -56,8 +56,6 @@ pub(super) struct Database {
     pub resets: Vec<TenantId>,
     pub releases: Vec<Release>,
     pub claim: Pending,
-    /// A limit was reached: no claim before this, or before a run of ours has ended.
-    pub claims_after: Moment,
     pub filed: Option<Moment>,
 }
 
@@ -174,10 +172,7 @@ impl Scheduler {
 
     /// A claim for it would go at once.
     pub(super) fn can_talk(&self, id: DatabaseId) -> bool {
-        let ready = |database: &Database| {
-            database.health == Health::Up && database.in_flight.is_none() && database.claims_after <= self.now
-        };
-        self.database(id).is_some_and(ready)
+        self.database(id).is_some_and(|database| database.health == Health::Up && database.in_flight.is_none())
     }
 
     /// The database's time now, as it last told it, carried forward.
