@@ -126,7 +126,7 @@ impl World {
             return Vec::new();
         }
         match what {
-            What::Heard(_, event) => vec![event],
+            What::Heard(_, event) => vec![*event],
             What::Tick(_) => {
                 // The alarm that was set last, or one that had to wait.
                 self.supervisors[id.0].tick_at.take_if(|at| *at <= self.now).map(|_| Event::Tick).into_iter().collect()

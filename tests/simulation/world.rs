@@ -15,7 +15,7 @@ use tenantcron::scheduler::{Event, Exit, Unknown};
 /// What is due to happen.
 #[derive(Debug)]
 pub enum What {
-    Heard(SupervisorId, Event),
+    Heard(SupervisorId, Box<Event>),
     Tick(SupervisorId),
     Listing(SupervisorId),
     Answered {

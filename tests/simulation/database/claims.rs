@@ -49,7 +49,7 @@ impl Database {
         let Some(group) = offer.group.as_ref().filter(|_| claim.group_limit > 0) else { return true };
         let ours = self.content.open.values().filter(|run| run.group.as_ref() == Some(group)).count();
         let foreign = claim.foreign_in_group.iter().find(|(name, _)| name == group).map_or(0, |(_, count)| *count);
-        ours + foreign as usize <= claim.group_limit as usize - 1
+        ours + (foreign as usize) < claim.group_limit as usize
     }
 
     fn open(&mut self, who: &Identity, offer: &Offer, claim: &Claim) -> Claimed {

@@ -81,7 +81,7 @@ impl Database {
 
     fn insert_anew(&mut self, repair: &Repair) -> RunIdentity {
         let id = RunId(self.next_id());
-        let identity = RunIdentity { id, started_at: repair.run.started_at.min(self.now), ..repair.run.clone() };
+        let identity = RunIdentity { id, ..repair.run.clone() };
         let open = OpenRow {
             identity: identity.clone(),
             group: repair.group.clone(),

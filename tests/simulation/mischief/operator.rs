@@ -32,7 +32,7 @@ impl World {
         if tells {
             for id in self.living_supervisors() {
                 let delay = self.supervisors[id.0].rng.u64(..20_000);
-                let key = (delay % 2 == 0).then(|| key.clone());
+                let key = delay.is_multiple_of(2).then(|| key.clone());
                 self.tell(id, delay, Event::Notified { database, key });
             }
         }

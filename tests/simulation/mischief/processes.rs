@@ -62,7 +62,8 @@ impl World {
     }
 
     pub fn power_on(&mut self, host: usize) {
-        if !std::mem::take(&mut self.hosts[host].off) {
+        let rival = self.nodes.iter().any(|node| node.rival && node.host == host);
+        if (self.healed && rival) || !std::mem::take(&mut self.hosts[host].off) {
             return;
         }
         self.say(|_| format!("host {host} is up again"));

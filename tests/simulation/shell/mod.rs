@@ -44,7 +44,7 @@ impl World {
 
     /// The supervisor hears of it after a while.
     pub fn tell(&mut self, id: SupervisorId, delay: u64, event: Event) {
-        self.after(delay, What::Heard(id, event));
+        self.after(delay, What::Heard(id, Box::new(event)));
     }
 
     fn lock(&mut self, id: SupervisorId, tenants: &[TenantName], slots: u32) {
