@@ -260,6 +260,9 @@ impl Scheduler {
             Polls::Nothing => {}
         }
         self.reconcile(id, polled.runs, &seen, &odd);
+        // In one order: what is replayed must come out the same.
+        let mut seen: Vec<_> = seen.into_iter().collect();
+        seen.sort_unstable();
         for tenant in seen {
             self.touch(tenant);
             self.release_stale(tenant);
