@@ -22,8 +22,8 @@ pub(super) struct Database {
     pub keys: Arc<[String]>,
     /// Its `now()`, and when it told it.
     pub clock: Option<(DbTime, Moment)>,
-    /// When it was asked for what it told then.
-    pub asked: Moment,
+    /// What it told last, and when it was asked for that.
+    pub asked: Option<(DbTime, Moment)>,
     /// What it told the first time.
     pub first_told: Option<DbTime>,
     pub health: Health,
@@ -130,6 +130,16 @@ impl InFlight {
 }
 
 impl Database {
+    /// An answer tells a time between its sending and its coming. Where the clock that was carried forward lies between
+    /// the two as well, it is the better one: an answer may have been held back for long.
+    fn tell_time(&mut self, told: DbTime, sent: Moment, came: Moment) {
+        let carried = self.clock.map(|(then, at)| then + came.since(at));
+        if carried.is_none_or(|carried| carried < told || carried > told + came.since(sent)) {
+            self.clock = Some((told, came));
+        }
+        self.asked = Some((told, sent));
+    }
+
     pub fn poll_by(&mut self, moment: Moment) {
         if !self.keys.is_empty() {
             self.poll_due = Some(self.poll_due.map_or(moment, |due| due.min(moment)));
@@ -238,8 +248,7 @@ impl Scheduler {
         let spread = self.rng.f64();
         let database = self.databases_mut(id);
         if let Some(now) = now {
-            database.clock = Some((now, moment));
-            database.asked = flight.sent;
+            database.tell_time(now, flight.sent, moment);
             database.first_told.get_or_insert(now);
         }
         database.refuses &= !flight.writes();
