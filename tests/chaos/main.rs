@@ -30,8 +30,8 @@ mod watch;
 
 /// The most that a node runs at once.
 const WORKERS: u32 = 4;
-/// The most that all nodes run at once.
-const CLUSTER: usize = 9;
+/// The most that all nodes run at once; less than they would.
+const CLUSTER: usize = 8;
 /// SIGUSR2 replaces a supervisor in place.
 const UPGRADES: bool = true;
 /// `cluster.takeover_after` is built.
