@@ -1,6 +1,7 @@
 //! The command line: what can be asked, in clap's words. It holds no decision.
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Runs periodic work for many tenants: one status row per tenant, one process per running tenant.
@@ -37,6 +38,9 @@ pub enum Verb {
     Migrate(Migrate),
     /// Show the effective configuration, where each value came from, and the tenants found
     Config,
+    /// Internal: asked by a supervisor of the program that is to replace it
+    #[command(hide = true)]
+    ResumeCheck(ResumeCheck),
 }
 
 /// `run`.
@@ -93,4 +97,14 @@ pub struct Migrate {
     /// Print the SQL, change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `resume-check`.
+#[derive(Debug, Args)]
+pub struct ResumeCheck {
+    /// Where the running program has put what it would hand over
+    pub state: i32,
+    /// The arguments that it was started with
+    #[arg(last = true)]
+    pub arguments: Vec<OsString>,
 }

@@ -159,7 +159,7 @@ impl<'a> Desk<'a> {
                     }
                 }
                 Meaning::Stop | Meaning::Drain => return Err("interrupted".to_owned()),
-                Meaning::Reload | Meaning::Poll | Meaning::Unsupported => {}
+                Meaning::Reload | Meaning::Poll | Meaning::Upgrade => {}
             }
         }
         self.waker.clear().map_err(|error| format!("cannot wait: {error}"))?;

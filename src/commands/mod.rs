@@ -5,6 +5,7 @@ mod ask;
 mod config;
 mod migrate;
 mod request;
+mod resume_check;
 mod run;
 mod status;
 
@@ -21,15 +22,18 @@ pub struct Process {
     pub title: Option<Title>,
     /// The environment at the start.
     pub environment: Vec<(OsString, OsString)>,
+    /// What it was called with, its name first.
+    pub arguments: Vec<OsString>,
+    /// Where the program that this one replaces left what it hands over: a number of a descriptor.
+    pub resume: Option<OsString>,
 }
 
 /// Obeys; answers with the exit code.
 pub fn obey(cli: Cli, process: Process) -> i32 {
-    let mut arguments = Vec::new();
-    if let Verb::Run(run) = &cli.verb {
-        arguments.extend(run.workers.clone().map(|workers| ("workers".to_owned(), workers)));
-        arguments.extend(run.node.clone().map(|node| ("node".to_owned(), node)));
+    if let Verb::ResumeCheck(asked) = &cli.verb {
+        return resume_check::resume_check(asked, &process.environment);
     }
+    let arguments = if let Verb::Run(run) = &cli.verb { arguments(run) } else { Vec::new() };
     let request = request(&cli, &process.environment, arguments);
     let loaded = match load(&request) {
         Ok(loaded) => loaded,
@@ -56,9 +60,18 @@ pub fn obey(cli: Cli, process: Process) -> i32 {
         Verb::Request(asked) => request::request(&loaded, &process, &asked),
         Verb::Migrate(migrate) => migrate::migrate(&loaded, &process, &migrate),
         Verb::Config => config::config(&loaded, &process),
+        // Obeyed above, before anything was loaded.
+        Verb::ResumeCheck(_) => exit::USAGE,
     };
     log.close();
     code
+}
+
+/// What the command line sets of the configuration.
+fn arguments(run: &crate::cli::Run) -> Vec<(String, String)> {
+    let workers = run.workers.clone().map(|workers| ("workers".to_owned(), workers));
+    let node = run.node.clone().map(|node| ("node".to_owned(), node));
+    workers.into_iter().chain(node).collect()
 }
 
 fn request(cli: &Cli, environment: &[(OsString, OsString)], arguments: Vec<(String, String)>) -> Request {

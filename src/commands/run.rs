@@ -36,7 +36,8 @@ pub fn run(
         (_, _, false) => Mode::Named { force: run.force },
         _ => Mode::Daemon,
     };
-    let given = Given { title: process.title, environment: process.environment, log, verbosity };
+    let Process { title, environment, arguments, resume } = process;
+    let given = Given { title, environment, arguments, resume, log, verbosity };
     let ended = Supervisor::start(loaded, request, Purpose { mode, tenants }, given).and_then(Supervisor::run);
     match ended {
         Ok(code) => code,

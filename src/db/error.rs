@@ -46,6 +46,11 @@ impl fmt::Display for ConnectError {
 }
 
 impl ConnectError {
+    /// True if the server could not even be spoken to.
+    pub fn is_of_line(&self) -> bool {
+        matches!(self, Self::Silent(_) | Self::Name(..) | Self::Line(_))
+    }
+
     /// True if no other database of the server could be reached either.
     fn is_of_server(&self) -> bool {
         match self {
@@ -78,6 +83,8 @@ pub(crate) enum Failure {
     Ended(tokio_postgres::Error),
     /// No answer in time.
     Late(Duration),
+    /// It took so long that it had to give its place to a database whose leases run out.
+    MadeWay(Duration),
     /// A person must act.
     Unfit(String),
     /// Somebody else was faster or holds a lock: again.
@@ -100,7 +107,7 @@ impl From<tokio_postgres::Error> for Failure {
 impl Failure {
     /// True if the session cannot be used again, or should not: a server that turned read-only is not the one wanted.
     pub fn ends_session(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Ended(_) | Self::Late(_))
+        matches!(self, Self::Lost(_) | Self::Ended(_) | Self::Late(_) | Self::MadeWay(_))
             || self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
@@ -137,6 +144,10 @@ impl Failure {
             Self::Ended(error) => (TroubleKind::Refused, chain(error)),
             Self::Lost(error) => (broken(wrote), format!("connection lost: {}", chain(error))),
             Self::Late(wait) => (broken(wrote), format!("no answer within {} s", wait.as_secs_f32().round())),
+            Self::MadeWay(wait) => {
+                let why = "no answer, and its connection was needed for runs whose leases must be confirmed";
+                (broken(wrote), format!("{why}: after {} s", wait.as_secs_f32().round()))
+            }
             Self::Unfit(why) => (TroubleKind::Unfit, why.clone()),
             Self::Busy(why) => (TroubleKind::Refused, why.clone()),
             Self::ReadOnly => (TroubleKind::Refused, format!("nothing can be written{READ_ONLY_HINT}")),
@@ -149,7 +160,7 @@ impl Failure {
         match self {
             Self::Server(error) | Self::Lost(error) | Self::Ended(error) => is_of_server(error),
             Self::Late(_) | Self::ReadOnly => true,
-            Self::Unfit(_) | Self::Busy(_) => false,
+            Self::MadeWay(_) | Self::Unfit(_) | Self::Busy(_) => false,
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::model::{DatabaseId, Exchange, Polled, Reply};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// How many old runs one batch removes.
@@ -50,7 +51,7 @@ pub(crate) struct Done {
     pub again: Option<Ask>,
 }
 
-/// Does what is asked. A session that has rested is first asked whether it still stands, so that a server
+/// Does what is asked, until `way` asks it to give its place to others. A session that has rested is first asked whether it still stands, so that a server
 /// restarted meanwhile does not leave in doubt what was never sent.
 pub(crate) async fn perform(
     mut desk: Desk,
@@ -58,7 +59,9 @@ pub(crate) async fn perform(
     rested: Duration,
     mut tables: Tables,
     ask: Ask,
+    way: oneshot::Receiver<()>,
 ) -> Done {
+    let begun = Instant::now();
     let Deadlines { exchange: limit, patience, .. } = desk.settings.deadlines;
     if rested > RESTED && !timeout(patience, connection.client.check_connection()).await.is_ok_and(|up| up.is_ok()) {
         connection.abandon();
@@ -68,14 +71,18 @@ pub(crate) async fn perform(
         connection.urgent = connection.urgent.saturating_add(1);
         if connection.urgent == BUSY {
             // where it fails the plain texts serve
-            let prepared = timeout(limit, desk.statements.prepare(&connection.client)).await;
+            let prepared = timeout(patience, desk.statements.prepare(&connection.client)).await;
             connection.prepared = prepared.ok().and_then(Result::ok).map(Arc::new);
         }
         desk.prepared.clone_from(&connection.prepared);
     }
     let sent = AtomicBool::new(false);
     let work = act(&desk, &connection.client, &mut tables, &ask, &sent);
-    let outcome = timeout(limit, work).await.unwrap_or(Err(Failure::Late(limit)));
+    let outcome = tokio::select! {
+        biased;
+        Ok(()) = way => Err(Failure::MadeWay(begun.elapsed())),
+        outcome = timeout(limit, work) => outcome.unwrap_or(Err(Failure::Late(limit))),
+    };
     match outcome {
         Ok((answer, again)) => {
             if let Ask::Echo(_, heard) = ask {

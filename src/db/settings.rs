@@ -54,7 +54,7 @@ pub struct Deadlines {
     pub connect: Duration,
     /// One exchange, or one question of a command.
     pub exchange: Duration,
-    /// A connect that takes longer than this makes way for those that wait.
+    /// A connect that takes longer than this makes way for those that wait, any work for runs with a lease that wait.
     pub patience: Duration,
     /// A connection that nobody used for so long is closed.
     pub idle: Duration,

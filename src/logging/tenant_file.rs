@@ -72,7 +72,11 @@ impl TenantFile {
     /// [`TenantFileError`], for instance a full disk. The descriptor is good all the same.
     pub fn start_line(&mut self, run: RunId) -> Result<(), TenantFileError> {
         let Kind::Regular { size, .. } = self.kind else { return Ok(()) };
-        let line = end_words::start_line(wall::now(), std::process::id(), run, &self.tenant);
+        let mut line = end_words::start_line(wall::now(), std::process::id(), run, &self.tenant);
+        // An earlier run may have been cut off in the middle of a line, by a full disk or a dead supervisor.
+        if !self.ends_with_newline(None) {
+            line.insert(0, '\n');
+        }
         self.write(&line)?;
         let length = i64::try_from(line.len()).unwrap_or(0);
         self.kind = Kind::Regular { size, ours: Some(size.saturating_add(length)) };

@@ -32,6 +32,15 @@ pub enum Verdict {
     Claimed,
 }
 
+/// When a run was confirmed last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Somebody may watch it still.
+    Lately,
+    /// So long ago that nobody does: 75 s.
+    LongAgo,
+}
+
 /// Judges `run` of `tenant`. `host` is [`super::host`], `me` the supervisor that asks and does not know the run.
 ///
 /// For a run of this node on another host (the one before a reboot, or another machine of that name) only
@@ -43,6 +52,7 @@ pub fn examine(
     folder: &StateFolder,
     tenant: &TenantName,
     run: &OpenRun,
+    heard: Heard,
     host: &str,
     me: Process,
 ) -> io::Result<Verdict> {
@@ -50,6 +60,9 @@ pub fn examine(
     if run.identity.host != host {
         return by_lock(folder, tenant);
     }
+    // Whoever claims here leaves a word in the file: where there is none, the folder was emptied, and a process may live
+    // that nothing leads to.
+    let wordless = content == LockFile::default() && heard == Heard::Lately;
     // What a file says of another host's processes means nothing here.
     let content = if content.host.as_deref() == Some(host) { content } else { LockFile::default() };
     // Who claims, watches or records holds the lock; a file that was left behind says what was.
@@ -71,6 +84,7 @@ pub fn examine(
         // We hold, or held, the lock for something else, and a run that we claimed and do not know was never
         // started: its answer was lost.
         None if !names_it && content.supervisor == Some(me) => Verdict::Dead,
+        None if wordless => Verdict::Claimed,
         None => by_lock(folder, tenant)?,
     };
     // Whoever watches an adopted run records its end, also when the process has just ended.
@@ -88,7 +102,7 @@ pub fn examine(
 ///
 /// # Errors
 /// /proc cannot be read.
-pub(super) fn lives(process: Process) -> io::Result<bool> {
+pub fn lives(process: Process) -> io::Result<bool> {
     match Stat::of(process.pid)? {
         // A number is not given away while a group bears it: another process has it, so the group is gone.
         Some(stat) if !process.is(stat) => Ok(false),

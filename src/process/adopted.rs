@@ -8,6 +8,7 @@ use super::adopt::lives;
 use super::group::{self, signal_group, signal_stranger};
 use super::identity::Process;
 use super::left_behind::open_files;
+use super::let_go::fetch;
 use super::locks::{self, Holder, KeeperLock};
 use super::slots::{SlotLock, Slots};
 use super::state_folder::StateFolder;
@@ -21,12 +22,12 @@ use std::path::Path;
 /// An adopted run.
 #[derive(Debug)]
 pub struct Adopted {
-    process: Process,
+    pub(super) process: Process,
     /// Of the main process, while it lives.
-    pidfd: Option<OwnedFd>,
-    lock: Option<OwnedFd>,
-    slot: Option<SlotLock>,
-    _keeper: KeeperLock,
+    pub(super) pidfd: Option<OwnedFd>,
+    pub(super) lock: Option<OwnedFd>,
+    pub(super) slot: Option<SlotLock>,
+    pub(super) keeper: KeeperLock,
 }
 
 /// What came of an adoption.
@@ -60,7 +61,7 @@ impl Adopted {
         if !lives(process)? {
             return Ok(Adoption::Ended);
         }
-        let mut adopted = Self { process, pidfd: leader(process)?, lock: None, slot: None, _keeper: keeper };
+        let mut adopted = Self { process, pidfd: leader(process)?, lock: None, slot: None, keeper };
         let path = folder.tenant_lock(tenant);
         // sudo and the like close what they inherit: a lock that nobody holds is taken, that nobody else starts the tenant.
         adopted.lock = locks::take_inheritable(&path)?;
@@ -145,7 +146,7 @@ impl Adopted {
             if !is_lock && !is_slot {
                 continue;
             }
-            match syscall::pidfd_getfd(pidfd.as_fd(), number) {
+            match fetch(pidfd.as_fd(), number, &target) {
                 Ok(fetched) if is_lock => self.lock = Some(fetched),
                 Ok(fetched) => self.slot = Some(SlotLock::fetched(fetched, target)),
                 Err(_) => {}
@@ -155,7 +156,7 @@ impl Adopted {
 }
 
 /// A descriptor for exactly this process, `None` if it has ended.
-fn leader(process: Process) -> io::Result<Option<OwnedFd>> {
+pub(super) fn leader(process: Process) -> io::Result<Option<OwnedFd>> {
     match syscall::pidfd_open(process.pid) {
         // Checked after opening: from then on the number cannot come to mean another.
         Ok(descriptor) => Ok(process.is_alive()?.then_some(descriptor)),

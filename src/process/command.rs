@@ -11,7 +11,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
 /// The most that is read of its standard output: 8 MiB, some ten thousands of tenants.
@@ -45,6 +45,19 @@ impl Command {
     /// # Errors
     /// [`SpawnFailure`], as for any child.
     pub fn start(spawner: &Spawner, argv: &[CString], environment: &ChildEnvironment) -> Result<Self, SpawnFailure> {
+        Self::start_with(spawner, argv, environment, &[])
+    }
+
+    /// The same with a further descriptor under its own number.
+    ///
+    /// # Errors
+    /// [`SpawnFailure`], as for any child.
+    pub fn start_with(
+        spawner: &Spawner,
+        argv: &[CString],
+        environment: &ChildEnvironment,
+        keep: &[BorrowedFd<'_>],
+    ) -> Result<Self, SpawnFailure> {
         let files = memory_file(c"stdout").and_then(|output| Ok((output, memory_file(c"stderr")?)));
         let (output, error) = files.map_err(|errno| SpawnFailure::NoResources {
             errno: errno as i32,
@@ -57,7 +70,7 @@ impl Command {
             directory: None,
             stdout: output.as_fd(),
             stderr: error.as_fd(),
-            keep: &[],
+            keep,
             nice: 0,
             oom_score_adj: None,
         };

@@ -65,6 +65,14 @@ impl ChildEnvironment {
         Ok(Self { base, path })
     }
 
+    /// The supervisor's own environment, whole: for another program that is to be what this one is.
+    pub fn whole(own: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let all: BTreeMap<OsString, OsString> = own.into_iter().collect();
+        let path = all.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| DEFAULT_PATH.into());
+        let base = all.into_iter().filter_map(|(name, value)| entry(name, &value)).collect();
+        Self { base, path }
+    }
+
     /// The base, without any run.
     pub(super) fn base(&self) -> impl Iterator<Item = &CStr> {
         self.base.iter().map(CString::as_c_str)

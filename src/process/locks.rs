@@ -182,8 +182,8 @@ fn probe_holder(path: &Path) -> Result<Holder, LockError> {
 /// The lock of the one daemon of an instance and node. Freed when dropped.
 #[derive(Debug)]
 pub struct SupervisorLock {
-    file: File,
-    path: PathBuf,
+    pub(super) file: File,
+    pub(super) path: PathBuf,
 }
 
 impl SupervisorLock {
@@ -212,7 +212,7 @@ impl SupervisorLock {
 /// Held by the one process that watches an adopted run; never inherited. Freed when dropped.
 #[derive(Debug)]
 pub struct KeeperLock {
-    _file: File,
+    pub(super) file: File,
 }
 
 impl KeeperLock {
@@ -222,7 +222,7 @@ impl KeeperLock {
     /// [`LockError`] if the file cannot be used.
     pub fn take(folder: &StateFolder, tenant: &TenantName, me: Process) -> Result<Result<Self, Holder>, LockError> {
         let path = folder.keeper(tenant);
-        Ok(take_plain(&path, me).map_err(LockError::at(&path))?.map(|file| Self { _file: file }))
+        Ok(take_plain(&path, me).map_err(LockError::at(&path))?.map(|file| Self { file }))
     }
 }
 

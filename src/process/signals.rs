@@ -1,10 +1,12 @@
 //! Signals become meanings at the door: nobody behind it knows a signal's number. They arrive on a
 //! descriptor, so that the loop waits for them as for anything else.
 //!
-//! Invariant: no handler does more than set a flag and write a byte. SIGPIPE is ignored by Rust's own
+//! Invariants: no handler does more than set a flag and write a byte; only the loop's thread receives signals, so that
+//! blocking them there makes them wait for the next program ([`super::Program::replace`]). SIGPIPE is ignored by Rust's own
 //! start code and stays so.
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
+use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -25,8 +27,8 @@ pub enum Meaning {
     Reload,
     /// Look now (SIGUSR1).
     Poll,
-    /// A signal that has no meaning yet (SIGUSR2): to be logged; it must not kill.
-    Unsupported,
+    /// Put the program that is on disk now in this one's place (SIGUSR2).
+    Upgrade,
 }
 
 /// The signals that have arrived.
@@ -35,8 +37,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over, those ignored or blocked by whoever started us too. Call it before the first thread is started,
-    /// so that none keeps a signal blocked.
+    /// Takes the signals over, those ignored or blocked by whoever started us too; what came while they were blocked comes
+    /// now. They come to this thread: start others under [`SignalsBlocked`].
     ///
     /// # Errors
     /// No descriptor left.
@@ -59,6 +61,47 @@ impl Signals {
     }
 }
 
+impl Meaning {
+    /// Sends this process a signal of this meaning: while signals are blocked it waits, for the next program too.
+    ///
+    /// # Errors
+    /// None that is known; what kill(2) answers.
+    pub fn send(self) -> io::Result<()> {
+        let signal = match self {
+            Self::Child => Signal::SIGCHLD,
+            Self::Stop => Signal::SIGTERM,
+            Self::Drain => Signal::SIGQUIT,
+            Self::Reload => Signal::SIGHUP,
+            Self::Poll => Signal::SIGUSR1,
+            Self::Upgrade => Signal::SIGUSR2,
+        };
+        Ok(kill(Pid::this(), signal)?)
+    }
+}
+
+/// While it lives no signal reaches this thread, nor ever one that was started meanwhile.
+#[must_use = "dropped, signals come again"]
+pub struct SignalsBlocked {
+    before: SigSet,
+}
+
+impl SignalsBlocked {
+    /// From now on.
+    ///
+    /// # Errors
+    /// None that is known; what pthread_sigmask(3) answers.
+    pub fn begin() -> io::Result<Self> {
+        Ok(Self { before: SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)? })
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // It cannot fail with a mask that the kernel gave.
+        _ = self.before.thread_set_mask();
+    }
+}
+
 impl AsFd for Signals {
     /// Readable when something is pending.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -73,6 +116,6 @@ fn meaning(signal: i32) -> Meaning {
         SIGQUIT => Meaning::Drain,
         SIGHUP => Meaning::Reload,
         SIGUSR1 => Meaning::Poll,
-        _ => Meaning::Unsupported,
+        _ => Meaning::Upgrade,
     }
 }

@@ -93,6 +93,11 @@ impl SlotLock {
         Self { lock, path }
     }
 
+    /// Its file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Gives the slot up, for every process that inherited it.
     ///
     /// # Errors

@@ -144,6 +144,14 @@ impl StateFolder {
         self.path.join(format!("tenants/{tenant}.lock"))
     }
 
+    /// Tenants that have a lock file, whether anybody holds it or not; none where the folder cannot be read.
+    pub fn tenants_locked_once(&self) -> Vec<TenantName> {
+        let entries = std::fs::read_dir(self.path.join("tenants")).into_iter().flatten().flatten();
+        let name =
+            |entry: std::fs::DirEntry| TenantName::parse(entry.file_name().to_str()?.strip_suffix(".lock")?).ok();
+        entries.filter_map(name).collect()
+    }
+
     /// The file that the watcher of a tenant's adopted run holds.
     pub fn keeper(&self, tenant: &TenantName) -> PathBuf {
         self.path.join(format!("tenants/{tenant}.keeper"))

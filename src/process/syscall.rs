@@ -185,6 +185,21 @@ pub(super) fn duplicate_from(file: BorrowedFd<'_>, lowest: RawFd) -> io::Result<
     unsafe { Ok(OwnedFd::from_raw_fd(checked(libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest))?)) }
 }
 
+/// The descriptor that the program before this one left open for it under a number. Every other from 3 up is
+/// close-on-exec from its first moment, so one that is not belongs to nobody here yet; from now on it is too.
+pub(super) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is involved; a number that is not open is an error of the call.
+    let flags = checked(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    if number <= 2 || flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::other(format!("descriptor {number} was not left open for this program")));
+    }
+    // SAFETY: the descriptor is open and, as said above, nobody else owns it; marked, it is not given out twice.
+    unsafe {
+        checked(libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC))?;
+        Ok(OwnedFd::from_raw_fd(number))
+    }
+}
+
 /// fcntl(2)'s F_SETSIG, which libc leaves out; the same number on every architecture that Debian serves.
 const F_SETSIG: libc::c_int = 10;
 

@@ -33,10 +33,15 @@ impl TenantLock {
     pub fn try_take(folder: &StateFolder, tenant: &TenantName) -> Result<Option<Self>, LockError> {
         let path = folder.tenant_lock(tenant);
         match locks::take_inheritable(&path) {
-            Ok(Some(lock)) => Ok(Some(Self { lock, writer: None, content: LockFile::default(), path })),
+            Ok(Some(lock)) => Ok(Some(Self::held(lock, LockFile::default(), path))),
             Ok(None) => Ok(None),
             Err(source) => Err(LockError { path, source }),
         }
+    }
+
+    /// One that is held, and what its file says.
+    pub(super) fn held(lock: OwnedFd, content: LockFile, path: PathBuf) -> Self {
+        Self { lock, writer: None, content, path }
     }
 
     /// Says that this supervisor is about to claim; no run and no process yet. Call it right after taking the lock.

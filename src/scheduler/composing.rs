@@ -3,10 +3,11 @@
 use super::action::Action;
 use super::carried::Hold;
 use super::databases::{Health, InFlight, Polls};
+use super::found::KEEP_AFTER;
 use super::rules::Mode;
 use super::run::RecordAs;
 use super::slots;
-use super::state::Scheduler;
+use super::state::{Scheduler, Timer};
 use super::tenant::{Stage, TenantId};
 use crate::model::{Claim, DatabaseId, Exchange, Offer, Poll, Refresh, Reset, RowValue};
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ impl Scheduler {
         let now = self.now;
         let writes = self.rules.mode != Mode::DryRun;
         let database = self.databases.get_mut(id.0 as usize)?;
-        if database.in_flight.is_some() || database.awaiting_locks || self.hold != Hold::No {
+        if database.in_flight.is_some() || database.awaiting_locks || self.hold == Hold::AtRest {
             return None;
         }
         if let Health::Down { retry_at, .. } = database.health
@@ -38,6 +39,11 @@ impl Scheduler {
         }
         let mut flight = InFlight { sent: now, ..InFlight::default() };
         let mut exchange = Exchange::default();
+        if self.hold == Hold::ComingToRest {
+            // A lease does not wait for what hangs in another database.
+            self.compose_refresh(id, &mut exchange, &mut flight);
+            return self.sent(id, exchange, flight);
+        }
         if writes {
             self.compose_ends(id, &mut exchange, &mut flight);
             flight.found = self.compose_found(id, &mut exchange.finish, &mut exchange.poll);
@@ -61,16 +67,24 @@ impl Scheduler {
             database.poll_due = None;
             database.look_at.clear();
             flight.polls = Polls::All(Arc::clone(&database.keys));
-        } else if !database.look_at.is_empty() && database.health == Health::Up {
+        } else if !database.look_at.is_empty() && (database.health == Health::Up || database.keys.is_empty()) {
             let keys: Arc<[String]> = std::mem::take(&mut database.look_at).into_iter().collect();
             exchange.poll = Some(Poll { keys: Arc::clone(&keys) });
             flight.polls = Polls::Some(keys);
         } else if let Some(poll) = &exchange.poll {
             flight.polls = Polls::Some(Arc::clone(&poll.keys));
         }
+        self.sent(id, exchange, flight)
+    }
+
+    fn sent(&mut self, id: DatabaseId, mut exchange: Exchange, mut flight: InFlight) -> Option<Exchange> {
         if exchange.is_empty() {
             return None;
         }
+        if !flight.finish.is_empty() && !std::mem::replace(&mut self.watching_ends, true) {
+            self.timers.insert((self.now + KEEP_AFTER, Timer::Keep));
+        }
+        let database = self.databases.get_mut(id.0 as usize)?;
         database.number += 1;
         flight.number = database.number;
         exchange.number = database.number;

@@ -56,6 +56,8 @@ pub(super) struct Database {
     pub resets: Vec<TenantId>,
     pub releases: Vec<Release>,
     pub claim: Pending,
+    /// A limit was reached: no claim before this, or before a run of ours has ended.
+    pub claims_after: Moment,
     pub filed: Option<Moment>,
 }
 
@@ -172,7 +174,10 @@ impl Scheduler {
 
     /// A claim for it would go at once.
     pub(super) fn can_talk(&self, id: DatabaseId) -> bool {
-        self.database(id).is_some_and(|database| database.health == Health::Up && database.in_flight.is_none())
+        let ready = |database: &Database| {
+            database.health == Health::Up && database.in_flight.is_none() && database.claims_after <= self.now
+        };
+        self.database(id).is_some_and(ready)
     }
 
     /// The database's time now, as it last told it, carried forward.
@@ -216,11 +221,14 @@ impl Scheduler {
     /// The next moment at which there is something to say to it.
     fn database_deadline(&self, id: DatabaseId) -> Option<Moment> {
         let database = self.database(id)?;
-        if database.in_flight.is_some() || database.awaiting_locks || self.hold != Hold::No {
+        if database.in_flight.is_some() || database.awaiting_locks || self.hold == Hold::AtRest {
             return None;
         }
         let look = database.look_later.values().min().copied();
-        let next = [database.poll_due, look, self.refresh_due(id), self.record_due(id), self.found_due(id)];
+        let next = match self.hold {
+            Hold::No => [database.poll_due, look, self.refresh_due(id), self.record_due(id), self.found_due(id)],
+            Hold::ComingToRest | Hold::AtRest => [self.refresh_due(id), None, None, None, None],
+        };
         let next = next.into_iter().flatten().min()?;
         match database.health {
             Health::Down { retry_at, .. } => Some(next.max(retry_at)),

@@ -212,4 +212,6 @@ pub struct Unknown {
     pub run: OpenRun,
     /// If it lives under a dead supervisor it becomes ours to watch.
     pub may_adopt: bool,
+    /// Nobody has confirmed it for so long that nobody watches it.
+    pub silent: bool,
 }

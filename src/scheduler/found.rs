@@ -4,7 +4,7 @@
 use super::action::Action;
 use super::event::FoundEnd;
 use super::notice::Notice;
-use super::state::Scheduler;
+use super::state::{Scheduler, Timer};
 use super::tenant::{TenantId, TenantState};
 use crate::model::{
     Becomes, DatabaseId, DbTime, Finish, Finished, Moment, OpenRun, Outcome, Poll, TenantName, Unrecorded,
@@ -23,6 +23,9 @@ pub(super) struct Found {
     not_before: Moment,
     wait: Duration,
 }
+
+/// An end that a database has not taken after this stands in the file too.
+pub(super) const KEEP_AFTER: Duration = Duration::from_secs(1);
 
 const SAY_AGAIN: Duration = Duration::from_millis(200);
 
@@ -101,6 +104,13 @@ impl Scheduler {
         }
         self.databases_mut(id).found = later;
         for found in &due {
+            let Some(tenant) = self.tenants.by_key(id, &found.finish.run.key) else { continue };
+            if self.tenants.get(tenant).and_then(|state| state.run()).is_some_and(|run| run.lives()) {
+                // Beside a child of ours that lives: between record and repair the row would be anybody's.
+                self.databases_mut(id).repairs.insert(tenant);
+            }
+        }
+        for found in &due {
             let ended_ago = clock.zip(found.ended_at).map_or(Duration::ZERO, |(clock, ended)| clock.since(ended));
             finish.push(Finish { ended_ago, ..found.finish.clone() });
         }
@@ -178,6 +188,21 @@ impl Scheduler {
     /// Grows whenever [`Scheduler::unrecorded_ends`] says something else.
     pub fn unrecorded_version(&self) -> u64 {
         self.unrecorded_version
+    }
+
+    /// Ends that have been under way for long are kept, whatever becomes of their exchange.
+    pub(super) fn keep_slow_ends(&mut self) {
+        let now = self.now;
+        let flights = || self.databases.iter().filter_map(|database| database.in_flight.as_ref());
+        let slow: Vec<_> = flights()
+            .filter(|flight| flight.sent + KEEP_AFTER <= now)
+            .flat_map(|flight| flight.finish.iter().copied())
+            .collect();
+        self.watching_ends = flights().any(|flight| !flight.finish.is_empty() && flight.sent + KEEP_AFTER > now);
+        slow.into_iter().for_each(|tenant| self.keep_end(tenant));
+        if self.watching_ends {
+            self.timers.insert((now + KEEP_AFTER, Timer::Keep));
+        }
     }
 
     /// The database did not take this end: it is kept.

@@ -19,14 +19,18 @@ pub(super) struct Fence {
     pub kill: Moment,
 }
 
+/// An adopted run whose lease may be over for long is asked after before it is ended: where nobody took it, it goes on.
+pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// A look comes so long after a lease is over, that it is over for certain.
 const AFTERWARDS: Duration = Duration::from_millis(100);
 
 impl Run {
     pub fn fence(&self, kill_after: Duration) -> Option<Fence> {
-        self.lease.map(|lease| Fence {
-            ask: self.confirmed + lease.saturating_sub(kill_after + FENCE_MARGIN),
-            kill: self.confirmed + lease.saturating_sub(FENCE_MARGIN),
+        self.lease.map(|lease| {
+            let kill = lease.saturating_sub(FENCE_MARGIN);
+            // A reload may have made `kill_after` longer than this lease allows, which was granted under another.
+            let ask = kill.saturating_sub(kill_after).max(kill / 2);
+            Fence { ask: (self.confirmed + ask).max(self.grace), kill: (self.confirmed + kill).max(self.grace) }
         })
     }
 }
@@ -80,7 +84,7 @@ impl Scheduler {
             let (name, run) = (tenant.name().clone(), run.clone());
             if run.identity.host == self.rules.identity.host {
                 // On this very host the kernel knows more than a lease.
-                self.examine(name, run);
+                self.examine(database, name, run);
             } else {
                 self.release(id, Some(run));
             }

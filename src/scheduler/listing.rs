@@ -70,7 +70,7 @@ impl Scheduler {
         self.tenants.insert(TenantState::new(listed))
     }
 
-    /// A run of a tenant that vanished while no supervisor looked: it is known until that run is recorded. Modes that
+    /// A run of a tenant that vanished while no supervisor looked, or a process of one: it is known until that run is recorded. Modes that
     /// look after no run but their own have no business with it.
     pub(super) fn unlisted_found(&mut self, listed: Listed) {
         let looks_after = match self.rules.mode {
@@ -78,7 +78,9 @@ impl Scheduler {
             Mode::Named { .. } | Mode::DryRun => false,
         };
         if looks_after && self.tenants.by_name(&listed.tenant.name).is_none() {
-            self.databases_mut(listed.database);
+            let (now, key) = (self.now, listed.key.clone());
+            // In a database that has no other tenant no look would find it.
+            self.databases_mut(listed.database).look_again(key, now);
             let mut tenant = TenantState::new(listed);
             tenant.present = false;
             self.tenants.insert(tenant);

@@ -3,6 +3,7 @@
 
 use super::action::Action;
 use super::event::{Unknown, Verdict};
+use super::lease::FIRST_ANSWER;
 use super::notice::Notice;
 use super::rules::{Mode, REBOOT_SILENCE};
 use super::run::{Phase, Run};
@@ -63,6 +64,11 @@ impl Scheduler {
         let needed = state.value() == Some(&RowValue::Needed);
         state.other = Some(run.clone());
         let idle = state.is_idle();
+        if self.database(id).is_some_and(|database| database.keys.is_empty()) {
+            // All its tenants vanished: no regular look comes back to it.
+            let again = self.now + self.rules.poll;
+            self.databases_mut(id).look_again(run.identity.key.clone(), again);
+        }
         if self.is_found(id, &run) {
             // Its end is known, and on its way.
             return;
@@ -80,14 +86,20 @@ impl Scheduler {
         } else if self.stop.is_asked() {
             // Nothing is taken on by a supervisor that leaves; its successor looks at once.
         } else if run.identity.host == self.rules.identity.host || self.is_silent(id, &run) {
-            self.examine(name, run);
+            self.examine(id, name, run);
         }
     }
 
-    pub(super) fn examine(&mut self, tenant: TenantName, run: OpenRun) {
+    pub(super) fn examine(&mut self, id: DatabaseId, tenant: TenantName, run: OpenRun) {
         self.examining += 1;
         let may_adopt = self.rules.mode == Mode::Daemon && self.is_ours(&run);
-        self.actions.push(Action::Examine(Unknown { tenant, run, may_adopt }));
+        let silent = self.is_long_silent(id, &run);
+        self.actions.push(Action::Examine(Unknown { tenant, run, may_adopt, silent }));
+    }
+
+    /// Not confirmed for longer than any watcher would let pass.
+    pub(super) fn is_long_silent(&self, id: DatabaseId, run: &OpenRun) -> bool {
+        self.database_now(id).is_some_and(|now| now.since(run.alive_at) >= REBOOT_SILENCE)
     }
 
     /// Of this instance and node, on whatever host.
@@ -154,6 +166,7 @@ impl Scheduler {
         run.age_at_began = age;
         run.lease = open.lease;
         run.confirmed = confirmed;
+        run.grace = now + FIRST_ANSWER;
         run.timeout_at = timeout.map(|timeout| now + timeout.saturating_sub(age));
         // An adoption begins with a refresh, so that other nodes see that somebody watches.
         run.refresh_due = now;

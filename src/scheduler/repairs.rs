@@ -42,7 +42,8 @@ impl Scheduler {
             self.another_is_open(tenant, &run);
         } else if run.identity.host == self.rules.identity.host {
             self.examining += 1;
-            self.actions.push(Action::Examine(Unknown { tenant: name, run, may_adopt: false }));
+            let silent = self.is_long_silent(id, &run);
+            self.actions.push(Action::Examine(Unknown { tenant: name, run, may_adopt: false, silent }));
         } else if self.is_silent(id, &run) {
             // Of before a reboot, and back with an old copy of the rows. Our own child holds the lock.
             self.lose_stray(tenant, run);

@@ -7,7 +7,7 @@ use super::notice::Notice;
 use super::rules::Mode;
 use super::run::Why;
 use super::starting::Terms;
-use super::state::Scheduler;
+use super::state::{Scheduler, Timer};
 use super::tenant::{Row, Stage, TenantId};
 use crate::model::{
     Claimed, DatabaseId, Finished, Moment, Polled, Refreshed, Reply, RowValue, StatusRow, Trouble, TroubleKind,
@@ -73,6 +73,13 @@ impl Scheduler {
             self.touch(tenant);
         }
         self.databases_mut(id).found.extend(flight.found);
+        if let Polls::Some(keys) = &flight.polls
+            && self.database(id).is_some_and(|database| database.keys.is_empty())
+        {
+            // No regular look comes back to these.
+            let again = self.now + LOOK_AGAIN;
+            keys.iter().for_each(|key| self.databases_mut(id).look_again(key.clone(), again));
+        }
         for tenant in flight.repair {
             if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
                 run.repairing = false;
@@ -143,6 +150,7 @@ impl Scheduler {
             Refreshed::Confirmed => {
                 if let Some(run) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.run_mut()) {
                     run.confirmed = sent;
+                    run.grace = Moment::default();
                 }
                 self.refreshed(tenant, None);
             }
@@ -202,9 +210,25 @@ impl Scheduler {
         if all_considered && !left.is_empty() {
             // Another node was faster, or a row is locked, or a limit is reached: look again before the next offer.
             let again = self.now + LOOK_AGAIN;
+            // A limit that another node has filled is no reason to forget the rows: the next place that we free ourselves
+            // is claimed along with its record.
+            let limited = self.rules.shared && self.rules.cluster_limit.max(self.rules.group_limit) > 0;
+            if limited && self.rules.group_limit > 0 {
+                // It may be a group that is full of what is not seen here: the next offer is of others.
+                let groups = left.iter().filter_map(|tenant| self.tenants.get(*tenant)?.listed.tenant.group.clone());
+                let until = again + LOOK_AGAIN;
+                self.full_groups = groups.map(|group| (group, until)).collect();
+                self.timers.insert((until, Timer::Fill));
+            }
+            if limited {
+                self.databases_mut(id).claims_after = again;
+                self.timers.insert((again, Timer::Fill));
+            }
             for tenant in &left {
                 if let Some(state) = self.tenants.get_mut(*tenant) {
-                    state.row = None;
+                    if !limited {
+                        state.row = None;
+                    }
                     let key = state.listed.key.clone();
                     self.databases_mut(id).look_again(key, again);
                 }

@@ -29,6 +29,8 @@ pub(super) struct Run {
     pub lease: Option<Duration>,
     /// When what confirmed it last was sent.
     pub confirmed: Moment,
+    /// Adopted, and first to be confirmed: not ended for its lease before this.
+    pub grace: Moment,
     pub refresh_due: Moment,
     pub refreshing: bool,
     pub repairing: bool,
@@ -113,6 +115,7 @@ impl Run {
             age_at_began: Duration::ZERO,
             lease: None,
             confirmed: now,
+            grace: Moment::default(),
             refresh_due: now + FIRST_REFRESH,
             refreshing: false,
             repairing: false,

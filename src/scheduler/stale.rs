@@ -92,8 +92,8 @@ impl Scheduler {
             Some(run) if now.since(run.alive_at) < self.rules.stale_after => {}
             // Another node on this very host, whose process the kernel may know.
             Some(run) if run.identity.host == self.rules.identity.host => {
-                let (name, run) = (tenant.name().clone(), run.clone());
-                self.examine(name, run);
+                let (database, name, run) = (tenant.listed.database, tenant.name().clone(), run.clone());
+                self.examine(database, name, run);
             }
             Some(run) => self.release(id, Some(run.clone())),
             // Nobody's run: a process of this host may hold the tenant's lock all the same (a restored backup).

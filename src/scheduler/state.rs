@@ -32,6 +32,8 @@ pub struct Scheduler {
     pub(super) counts: Counts,
     pub(super) locking: Option<Locking>,
     pub(super) slots_blocked_until: Moment,
+    /// Groups whose tenants a claim within limits has just left: not offered before this.
+    pub(super) full_groups: HashMap<String, Moment>,
     pub(super) late_now: Vec<TenantName>,
     pub(super) stop: Stop,
     pub(super) record_by: Option<Moment>,
@@ -52,6 +54,8 @@ pub struct Scheduler {
     /// Modes that end by themselves wait so long for those.
     pub(super) found_until: Option<Moment>,
     pub(super) unrecorded_version: u64,
+    /// Whether an exchange under way is watched for ends that take long.
+    pub(super) watching_ends: bool,
     /// Another machine bears our name, and we leave.
     pub(super) rival: bool,
     pub(super) rival_told: Option<Moment>,
@@ -67,6 +71,7 @@ pub(super) enum Timer {
     Database(DatabaseId),
     Fill,
     Leave,
+    Keep,
 }
 
 impl Scheduler {
@@ -85,6 +90,7 @@ impl Scheduler {
             counts: Counts::default(),
             locking: None,
             slots_blocked_until: Moment::default(),
+            full_groups: HashMap::new(),
             late_now: Vec::new(),
             stop: Stop::No,
             record_by: None,
@@ -99,6 +105,7 @@ impl Scheduler {
             files: HashMap::new(),
             found_until: None,
             unrecorded_version: 0,
+            watching_ends: false,
             rival: false,
             rival_told: None,
             rng,
@@ -189,6 +196,7 @@ impl Scheduler {
                     }
                 }
                 Timer::Database(id) => self.databases_mut(id).filed = None,
+                Timer::Keep => self.keep_slow_ends(),
                 Timer::Fill | Timer::Leave => {}
             }
         }

@@ -1,7 +1,9 @@
-//! Notices become log lines: one each, naming the tenant. The only place where the supervisor's words are chosen.
+//! Notices become log lines: one each, naming the tenant; a server that goes with all its databases is one more. The
+//! only place where the supervisor's words are chosen.
 
+use super::outages::{Outages, Returned, Telling};
 use crate::logging::ALERT;
-use crate::model::{DatabaseId, Outcome, TenantName};
+use crate::model::{DatabaseId, Moment, Outcome, TenantName};
 use crate::scheduler::Notice;
 use humantime::format_duration;
 use log::{Level, log};
@@ -11,17 +13,74 @@ use std::time::Duration;
 pub trait Names {
     /// A database's URL without its password.
     fn database(&self, id: DatabaseId) -> String;
+    /// The server of a database, and how many of our databases are there, where it is not the only one.
+    fn server(&self, id: DatabaseId) -> Option<(String, usize)>;
     /// A tenant's log file.
     fn log_of(&self, tenant: &TenantName) -> String;
 }
 
-/// Writes one line.
-pub fn announce(notice: &Notice, names: &impl Names) {
-    let (level, text) = tell(notice, names);
-    match level {
-        Severity::Alert => log::error!(target: ALERT, "{text}"),
-        Severity::Plain(level) => log!(level, "{text}"),
+/// Writes it.
+pub fn announce(notice: &Notice, names: &impl Names, outages: &mut Outages, now: Moment) {
+    let (severity, text) = tell(notice, names);
+    let telling = match notice {
+        Notice::DatabaseDown { database, text: why, whole_server } => {
+            let server = names.server(*database).filter(|_| *whole_server);
+            let telling = outages.down(*database, server.as_ref().map(|(server, _)| server.clone()), now);
+            if let (Telling::ServerDown, Some((server, databases))) = (&telling, server) {
+                let name = names.database(*database);
+                let why = reason(why, &name);
+                let text = format!(
+                    "database server {server} is down, its {databases} databases wait: {why} (first seen at {name})"
+                );
+                say(&Severity::Alert, &text);
+            }
+            telling
+        }
+        Notice::DatabaseUp { database, down_for } => outages.up(*database, *down_for, now),
+        _ => Telling::Alone,
+    };
+    match telling {
+        Telling::Alone => say(&severity, &text),
+        Telling::Beside | Telling::ServerDown => say(&Severity::Plain(Level::Info), &text),
+        Telling::ServerUp(returned) => {
+            say(&Severity::Plain(Level::Info), &text);
+            tell_returned(&returned, names);
+        }
     }
+}
+
+/// Tells which servers are back though some of their databases are not.
+pub fn announce_returned(outages: &mut Outages, names: &impl Names, now: Moment) {
+    for returned in outages.returned(now) {
+        tell_returned(&returned, names);
+    }
+}
+
+fn tell_returned(Returned { server, after, missing }: &Returned, names: &impl Names) {
+    let but = match missing.as_slice() {
+        [] => String::new(),
+        some => format!("; {} of its databases do not answer yet: {}", some.len(), few(some, |id| names.database(*id))),
+    };
+    say(&Severity::Alert, &format!("database server {server} is back after {}{but}", short(*after)));
+}
+
+fn say(severity: &Severity, text: &str) {
+    match severity {
+        Severity::Alert => log::error!(target: ALERT, "{text}"),
+        Severity::Plain(level) => log!(*level, "{text}"),
+    }
+}
+
+/// The first of many.
+fn few<T>(many: &[T], name: impl Fn(&T) -> String) -> String {
+    let first: Vec<_> = many.iter().take(5).map(name).collect();
+    let more = if many.len() > first.len() { " …" } else { "" };
+    format!("{}{more}", first.join(", "))
+}
+
+/// What failed, without the database that a line names anyway.
+fn reason<'a>(text: &'a str, database: &str) -> &'a str {
+    text.strip_prefix("database ").and_then(|rest| rest.strip_prefix(database)?.strip_prefix(": ")).unwrap_or(text)
 }
 
 enum Severity {
@@ -125,18 +184,14 @@ fn tell(notice: &Notice, names: &impl Names) -> (Severity, String) {
                 ),
             ),
             many => {
-                let first: Vec<_> = many.iter().take(5).map(ToString::to_string).collect();
-                let text = format!(
-                    "{} tenants are late ({} …); {busy} of {workers} workers busy",
-                    many.len(),
-                    first.join(", ")
-                );
+                let first = few(many, ToString::to_string);
+                let text = format!("{} tenants are late ({first}); {busy} of {workers} workers busy", many.len());
                 (warn, text)
             }
         },
         Notice::DatabaseDown { database, text, whole_server: _ } => {
             let name = names.database(*database);
-            let why = text.strip_prefix(&format!("database {name}: ")).unwrap_or(text);
+            let why = reason(text, &name);
             (Severity::Alert, format!("database {name} is down, its tenants wait: {why}"))
         }
         Notice::DatabaseUp { database, down_for } => {

@@ -3,23 +3,26 @@
 use super::clock::Clock;
 use super::event_loop::Supervisor;
 use super::follow::Follow;
+use super::handover::Handover;
 use super::keeping::Keeping;
 use super::listing::Lister;
 use super::notify::Notifier;
 use super::registry::Registry;
 use super::runs::Runs;
 use super::start;
+use super::upgrade::Upgrade;
 use super::why_file::WhyFile;
 use crate::config::{Loaded, Request};
 use crate::db::{Access, Engine};
 use crate::logging::Log;
-use crate::model::{Moment, TenantName};
+use crate::model::{Identity, Moment, TenantName};
 use crate::process::{
-    self, ChildEnvironment, OwnEnds, Places, Process, Signals, Slots, Spawner, StateFolder, Title, Waker,
+    self, ChildEnvironment, Inherited, OwnEnds, Places, Process, Program, Signals, SignalsBlocked, Slots, Spawner,
+    StateFolder, SupervisorLock, Title, Waker,
 };
 use crate::scheduler::{Mode, Scheduler};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
@@ -59,6 +62,10 @@ pub struct Given {
     pub title: Option<Title>,
     /// The environment at the start.
     pub environment: Vec<(OsString, OsString)>,
+    /// What it was called with, its name first.
+    pub arguments: Vec<OsString>,
+    /// Where the program that this one replaces left what it hands over.
+    pub resume: Option<OsString>,
     /// The log.
     pub log: &'static Log,
     /// How often -v and -q were given.
@@ -86,8 +93,18 @@ impl Supervisor {
         let take = if purpose.mode == Mode::DryRun { StateFolder::look } else { StateFolder::make };
         let state = take(config.state.as_deref(), &loaded.instance, &Places::here())
             .map_err(|why| StartError::Host(why.to_string()))?;
-        let lock =
-            if purpose.mode == Mode::Daemon { Some(super::place::take_place(&state, &identity, me)?) } else { None };
+        let mut taken = taken_over(given.resume.as_deref(), &loaded, &identity, &state)?;
+        let place = match (&mut taken, purpose.mode) {
+            (Some((handover, inherited)), Mode::Daemon) => Some(
+                SupervisorLock::take_over(inherited, &state, &identity.node, handover.place)
+                    .map_err(host("our place"))?,
+            ),
+            (None, Mode::Daemon) => Some(super::place::take_place(&state, &identity, me)?),
+            (_, Mode::Once | Mode::Named { .. } | Mode::DryRun) => None,
+        };
+        let variable =
+            |name: &str| given.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let program = Program::of_this_process(given.arguments, variable("PATH").as_deref()).map_err(host("/proc"))?;
         let signals = Signals::install().map_err(host("signals"))?;
         let waker = Waker::new().map_err(host("eventfd"))?;
         let (sender, answers) = channel();
@@ -101,14 +118,15 @@ impl Supervisor {
                 log::error!("the loop cannot be woken: {error}");
             }
         };
-        let engine = Engine::start(settings, Box::new(answer)).map_err(host("the thread of the database engine"))?;
+        let engine = {
+            let _blocked = SignalsBlocked::begin().map_err(host("signals"))?;
+            Engine::start(settings, Box::new(answer)).map_err(host("the thread of the database engine"))?
+        };
         let job = config.job.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let environment = ChildEnvironment::new(given.environment.clone(), job, &identity.node, &identity.instance)
             .map_err(|bad| StartError::Host(bad.to_string()))?;
         let workers = config.workers.evaluate(process::usable_cpus());
         let seed = u64::from(me.pid.unsigned_abs()) ^ me.start.unsigned_abs().rotate_left(32);
-        let variable =
-            |name: &str| given.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let notifier = match Notifier::new(variable, std::process::id()) {
             Ok(notifier) => Some(notifier).filter(Notifier::is_wanted),
             Err(why) => {
@@ -119,9 +137,10 @@ impl Supervisor {
         let watchdog_due = notifier.as_ref().and_then(Notifier::watchdog_interval).map(|_| Moment::default());
         let keeping =
             Keeping::new(OwnEnds::new(&state, me, &identity.host)).map_err(host("the folder `unrecorded`"))?;
-        let rules = start::rules(&config, identity.clone(), purpose.mode, workers, clock.now(), seed);
+        let born = taken.as_ref().map_or_else(|| clock.now(), |(handover, _)| handover.born);
+        let rules = start::rules(&config, identity.clone(), purpose.mode, workers, born, seed);
         log::debug!("core begins with {rules:?}");
-        Ok(Self {
+        let mut supervisor = Self {
             core: Scheduler::new(rules),
             clock,
             mode: purpose.mode,
@@ -130,7 +149,7 @@ impl Supervisor {
             me,
             slot_files: Slots::new(&state, &identity.node),
             state,
-            place: lock,
+            place,
             workers,
             slots_above: true,
             slots: Vec::new(),
@@ -139,6 +158,7 @@ impl Supervisor {
             runs: Runs::default(),
             keeping,
             left_behind: HashMap::new(),
+            slots_searched: None,
             spawner: Spawner::new().map_err(host("spawning"))?,
             environment,
             own_environment: given.environment,
@@ -165,13 +185,39 @@ impl Supervisor {
             pruned: HashMap::new(),
             adopted_seen: Moment::default(),
             reload_wanted: false,
+            stop_asked: false,
+            upgrade: Upgrade::No,
+            born,
+            program,
             leaving: None,
             worst_exit: 0,
             closed: 0,
             left_out: false,
             met: false,
+            outages: super::outages::Outages::default(),
             identity,
             config,
-        })
+        };
+        if let Some((handover, inherited)) = taken {
+            supervisor.resume(handover, inherited);
+        }
+        Ok(supervisor)
     }
+}
+
+/// What the program before this one handed over, if there was one. It has been found to fit, as a rule a moment ago.
+fn taken_over(
+    number: Option<&OsStr>,
+    loaded: &Loaded,
+    identity: &Identity,
+    state: &StateFolder,
+) -> Result<Option<(Handover, Inherited)>, StartError> {
+    let Some(number) = number else { return Ok(None) };
+    let taken = Handover::take(number).and_then(|handover| {
+        handover.fits(&loaded.config, identity, state)?;
+        let inherited = Inherited::take(handover.numbers());
+        Ok((handover, inherited))
+    });
+    let cannot = |why| StartError::Host(format!("cannot go on for the program before: {why}; start anew"));
+    taken.map(Some).map_err(cannot)
 }

@@ -1,22 +1,24 @@
 //! The loop: wait until something happens or the core's deadline passes, gather, let the core decide, obey.
 
-use super::announce::{Names, announce};
+use super::announce::{Names, announce, announce_returned};
 use super::begin::StartError;
 use super::clock::Clock;
 use super::follow::{self, Follow};
 use super::keeping::Keeping;
 use super::listing::Lister;
 use super::notify::Notifier;
+use super::outages::Outages;
 use super::registry::Registry;
 use super::runs::{Ended, Runs};
+use super::upgrade::Upgrade;
 use super::why_file::WhyFile;
 use crate::config::{Config, Request};
 use crate::db::{Answer, Engine};
 use crate::logging::Log;
 use crate::model::{DatabaseId, Identity, Moment, Tenant, TenantName};
 use crate::process::{
-    self, ChildEnvironment, Process, Signals, SlotLock, Slots, Spawner, StateFolder, SupervisorLock, TenantLock, Title,
-    Waker,
+    self, ChildEnvironment, Process, Program, Signals, SlotLock, Slots, Spawner, StateFolder, SupervisorLock,
+    TenantLock, Title, Waker,
 };
 use crate::scheduler::{Action, Event, ExitReason, Mode, Scheduler};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -62,6 +64,8 @@ pub struct Supervisor {
     pub(super) keeping: Keeping,
     /// Daemons that still hold a tenant's lock file and were named.
     pub(super) left_behind: HashMap<TenantName, Vec<Process>>,
+    /// When slots were last searched for such daemons.
+    pub(super) slots_searched: Option<Moment>,
     pub(super) spawner: Spawner,
     pub(super) environment: ChildEnvironment,
     pub(super) own_environment: Vec<(OsString, OsString)>,
@@ -85,9 +89,17 @@ pub struct Supervisor {
     pub(super) why_due: Moment,
     pub(super) why_told: WhyFile,
     pub(super) alerted: BTreeMap<String, Moment>,
+    pub(super) outages: Outages,
     pub(super) pruned: HashMap<DatabaseId, Moment>,
     pub(super) adopted_seen: Moment,
     pub(super) reload_wanted: bool,
+    /// A stop or drain was asked for by a signal.
+    pub(super) stop_asked: bool,
+    pub(super) upgrade: Upgrade,
+    /// When the first of the programs in this place began.
+    pub(super) born: Moment,
+    /// How this program was started.
+    pub(super) program: Program,
     pub(super) leaving: Option<ExitReason>,
     pub(super) worst_exit: i32,
     /// Runs that are over.
@@ -130,6 +142,7 @@ impl Supervisor {
         let now = self.clock.now();
         self.lister.ask(now, &self.engine, &self.spawner, &self.environment, &self.waker);
         self.take_listing()?;
+        self.mind_the_upgrade();
         if std::mem::take(&mut self.reload_wanted) {
             self.reload();
         }
@@ -142,6 +155,9 @@ impl Supervisor {
                 self.perform(action);
             }
             self.announce();
+            if self.events.is_empty() {
+                self.replace_program();
+            }
         }
         self.keep_ends();
         self.show();
@@ -172,6 +188,8 @@ impl Supervisor {
     }
 
     fn announce(&mut self) {
+        let now = self.clock.now();
+        let mut outages = std::mem::take(&mut self.outages);
         for notice in self.core.take_notices() {
             if self.mode == Mode::DryRun
                 && let crate::scheduler::Notice::Would { tenant, what } = &notice
@@ -179,8 +197,10 @@ impl Supervisor {
                 follow::print(format!("{tenant}: {what}\n").as_bytes());
                 continue;
             }
-            announce(&notice, self);
+            announce(&notice, self, &mut outages, now);
         }
+        announce_returned(&mut outages, self, now);
+        self.outages = outages;
     }
 
     fn wait(&mut self) -> Result<Vec<Source>, StartError> {
@@ -190,6 +210,7 @@ impl Supervisor {
             self.core.next_deadline(),
             Some(self.lister.deadline()),
             self.watchdog_due,
+            self.upgrade_deadline(),
             soon(self.follow.is_active(), Duration::from_millis(100)),
             soon(self.log.owes(), Duration::from_millis(500)),
             soon(self.runs.iter().any(|(_, run)| run.adopted.is_some()), Duration::from_secs(1)),
@@ -211,6 +232,12 @@ impl Supervisor {
 impl Names for Supervisor {
     fn database(&self, id: DatabaseId) -> String {
         self.shown(id)
+    }
+
+    fn server(&self, id: DatabaseId) -> Option<(String, usize)> {
+        let url = self.registry.url(id)?;
+        let beside = self.registry.beside(url);
+        (beside > 1).then(|| (url.server(), beside))
     }
 
     fn log_of(&self, tenant: &TenantName) -> String {

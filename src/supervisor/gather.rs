@@ -29,10 +29,12 @@ impl Supervisor {
         match meaning {
             Meaning::Child => self.collect_children(),
             Meaning::Stop => {
+                self.stop_is_asked();
                 self.notify(|notifier| notifier.stopping());
                 self.events.push_back(Event::StopAsked);
             }
             Meaning::Drain => {
+                self.stop_is_asked();
                 self.notify(|notifier| notifier.stopping());
                 self.events.push_back(Event::DrainAsked);
             }
@@ -41,11 +43,17 @@ impl Supervisor {
                 let tenants = self.woken_tenants();
                 self.events.push_back(Event::Woken(tenants));
             }
-            Meaning::Unsupported => log::warn!("a signal that has no meaning in this version was ignored"),
+            Meaning::Upgrade => self.upgrade_asked(),
         }
     }
 
-    fn collect_children(&mut self) {
+    /// It outweighs an upgrade.
+    fn stop_is_asked(&mut self) {
+        self.stop_asked = true;
+        self.end_upgrade();
+    }
+
+    pub(super) fn collect_children(&mut self) {
         let reaped = match process::reap() {
             Ok(reaped) => reaped,
             Err(error) => {
@@ -66,7 +74,7 @@ impl Supervisor {
                     true
                 });
                 self.events.push_back(Event::Ended { tenant, end, group_left });
-            } else if !self.lister.child_ended(child.pid, child.exit) {
+            } else if !self.lister.child_ended(child.pid, child.exit) && !self.trial_ended(child.pid, child.exit) {
                 log::debug!("collected pid {}, a stranger", child.pid);
             }
         }
@@ -90,6 +98,9 @@ impl Supervisor {
         match answer {
             Answer::Exchanged { database, number, result } => {
                 let refused = |trouble: &Trouble| matches!(trouble.kind, TroubleKind::Unfit | TroubleKind::Refused);
+                if result.is_ok() && !self.outages.is_empty() {
+                    self.answered_of_server(database);
+                }
                 self.met |= result.as_ref().map_or_else(refused, |_| true);
                 if result.as_ref().is_ok_and(|reply| reply.polled.is_some()) {
                     self.prune_hourly(database);
@@ -105,6 +116,13 @@ impl Supervisor {
             Answer::Notified { database, key } => self.events.push_back(Event::Notified { database, key }),
             Answer::Tenants { result } => self.lister.query_answered(result),
             other => self.side_answer(other),
+        }
+    }
+
+    /// While its server counts as down.
+    fn answered_of_server(&mut self, database: DatabaseId) {
+        if let Some(url) = self.registry.url(database) {
+            self.outages.answered(database, &url.server(), self.clock.now());
         }
     }
 

@@ -4,13 +4,18 @@
 use super::event_loop::Supervisor;
 use super::runs::Belongings;
 use crate::model::{RunId, TenantName};
-use crate::process::{self, Adopted, Adoption, LockFile, Process};
+use crate::process::{self, Adopted, Adoption, Heard, LetGo, Process};
 use crate::scheduler::{Event, Unknown, Verdict};
+use std::time::Duration;
+
+/// Slots are searched for what was left behind at most so often.
+const SEARCH_AGAIN: Duration = Duration::from_secs(60);
 
 impl Supervisor {
     pub(super) fn examine(&mut self, unknown: &Unknown) {
-        let Unknown { tenant, run, may_adopt } = unknown;
-        let mut verdict = match process::examine(&self.state, tenant, run, &self.identity.host, self.me) {
+        let Unknown { tenant, run, may_adopt, silent } = unknown;
+        let heard = if *silent { Heard::LongAgo } else { Heard::Lately };
+        let mut verdict = match process::examine(&self.state, tenant, run, heard, &self.identity.host, self.me) {
             Ok(process::Verdict::Dead) => Verdict::Dead,
             Ok(process::Verdict::Living { process }) if *may_adopt => self.adopt(tenant, run.identity.id, process),
             Ok(process::Verdict::Living { .. } | process::Verdict::Supervised { .. }) => Verdict::Supervised,
@@ -20,9 +25,12 @@ impl Supervisor {
                 Verdict::Undecided
             }
         };
-        // Dead it is, but how it ended may be known.
-        if verdict == Verdict::Dead && self.is_end_kept(run) {
-            verdict = Verdict::Undecided;
+        if verdict == Verdict::Dead {
+            self.let_go(tenant);
+            // How it ended may be known all the same.
+            if self.is_end_kept(run) {
+                verdict = Verdict::Undecided;
+            }
         }
         self.events.push_back(Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict });
     }
@@ -61,30 +69,55 @@ impl Supervisor {
         }
     }
 
-    /// Who holds a tenant's lock, by its file; where that names nobody alive, a process was left behind: it is named
-    /// every hour, and the tenant waits for it.
-    pub(super) fn holder_of(&mut self, tenant: &TenantName) -> Option<i32> {
-        let path = self.state.tenant_lock(tenant);
-        let file = LockFile::read(&path).unwrap_or_default();
-        let living = |process: &Process| process.is_alive().unwrap_or(true);
-        match (file.process.filter(living), file.supervisor.filter(living)) {
-            (Some(process), _) => return Some(process.pid),
-            // Offered to a claim, or just ending: no process to name.
-            (None, Some(_)) => return None,
-            (None, None) => {}
-        }
+    /// The lock of a tenant is held by another. What an earlier run left behind is made to let go of it; where that
+    /// cannot be done it is named every hour, and the tenant waits for it.
+    pub(super) fn another_holds(&mut self, tenant: &TenantName) -> LetGo {
         let subject = format!("left {tenant}");
         if self.told_within_the_hour(&subject) {
-            return None;
+            // It was tried, and costs a look at every process.
+            return LetGo::Stuck;
         }
-        let holders = process::holders(&path).unwrap_or_default();
-        let pids: Vec<_> = holders.iter().map(|process| process.pid.to_string()).collect();
-        let text = format!(
-            "{tenant}: waits, its lock is held by a process that an earlier run left behind (pid {}): end that process",
-            if pids.is_empty() { "not visible to this user".to_owned() } else { pids.join(", ") }
-        );
-        self.alert_hourly(&subject, &text);
-        holders.first().map(|process| process.pid)
+        let found = self.let_go(tenant);
+        if found == LetGo::Stuck {
+            let holders = process::holders(&self.state.tenant_lock(tenant)).unwrap_or_default();
+            let pids: Vec<_> = holders.iter().map(|process| process.pid.to_string()).collect();
+            let pids = if pids.is_empty() { "not visible to this user".to_owned() } else { pids.join(", ") };
+            let text = format!(
+                "{tenant}: waits, its lock is held by a process that an earlier run left behind (pid {pids}): end that process"
+            );
+            self.alert_hourly(&subject, &text);
+        }
+        found
+    }
+
+    fn let_go(&mut self, tenant: &TenantName) -> LetGo {
+        match process::let_go(&self.state, &self.slot_files, tenant, &self.identity.host) {
+            Ok(LetGo::GivenUp) => {
+                self.name_left_behind(tenant);
+                LetGo::GivenUp
+            }
+            Ok(other) => other,
+            Err(error) => {
+                log::warn!("{tenant}: cannot tell who holds its lock: {error}");
+                LetGo::InUse(None)
+            }
+        }
+    }
+
+    /// Fewer slots are free than by our own count: what daemons of runs that are over hold of them is given up. True if
+    /// that was so. Looked into once a minute: others may well hold slots.
+    pub(super) fn free_slots_left_behind(&mut self) -> bool {
+        let now = self.clock.now();
+        if self.slots_searched.is_some_and(|at| now.since(at) < SEARCH_AGAIN) {
+            return false;
+        }
+        self.slots_searched = Some(now);
+        let tenants = process::tenants_with_slots(&self.state, &self.slot_files).unwrap_or_else(|error| {
+            log::warn!("cannot see who holds the slots: {error}");
+            Vec::new()
+        });
+        let others = tenants.into_iter().filter(|tenant| self.runs.get(tenant).is_none()).collect::<Vec<_>>();
+        others.iter().filter(|tenant| self.let_go(tenant) == LetGo::GivenUp).count() > 0
     }
 
     /// A daemon that left the group and took the lock with it is named, once, and let go, as under cron.

@@ -120,14 +120,14 @@ impl Supervisor {
 
     /// At the start and at every look: what supervisors of this host left that are dead.
     pub(super) fn look_for_ends(&mut self) {
-        for kept in self.others_ends() {
+        for kept in self.others_ends().unwrap_or_default() {
             if self.keeping.is_told(&kept) || self.is_alive(&kept) {
                 continue;
             }
-            if let Some(file) = self.read_ends(&kept)
-                && file.host == self.identity.host
-            {
-                self.tell_ends(kept, file);
+            match kept.read() {
+                Ok(Some(file)) if file.host == self.identity.host => self.tell_ends(kept, file),
+                Ok(_) => {}
+                Err(error) => self.tell_unreadable(&kept, &error),
             }
         }
     }
@@ -135,8 +135,20 @@ impl Supervisor {
     /// True if some file tells how this run ended, which nothing of this host proves alive: then it is not lost, and
     /// the file is used whatever host it is of.
     pub(super) fn is_end_kept(&mut self, run: &OpenRun) -> bool {
-        for kept in self.others_ends() {
-            let Some(file) = self.read_ends(&kept) else { continue };
+        // What cannot be read now may name it: the next look asks again. What is not understood stays so.
+        let Some(all) = self.others_ends() else { return true };
+        for kept in all {
+            let file = match kept.read() {
+                Ok(None) => continue,
+                Ok(Some(file)) => file,
+                Err(error) => {
+                    self.tell_unreadable(&kept, &error);
+                    if error.kind() == io::ErrorKind::InvalidData {
+                        continue;
+                    }
+                    return true;
+                }
+            };
             if !file.names(run) {
                 continue;
             }
@@ -164,23 +176,24 @@ impl Supervisor {
         kept.writer != self.me && kept.writer.is_alive().unwrap_or(true)
     }
 
-    fn others_ends(&mut self) -> Vec<KeptEnds> {
-        process::kept_ends(&self.state, self.me).unwrap_or_else(|error| {
-            let text = format!("{} cannot be read: {error}", self.state.unrecorded().display());
-            self.alert_hourly("unrecorded folder", &text);
-            Vec::new()
-        })
+    /// None where it cannot be told; that is not "there are none".
+    fn others_ends(&mut self) -> Option<Vec<KeptEnds>> {
+        match process::kept_ends(&self.state, self.me) {
+            Ok(all) => Some(all),
+            Err(error) => {
+                let text = format!("{} cannot be read: {error}", self.state.unrecorded().display());
+                self.alert_hourly("unrecorded folder", &text);
+                None
+            }
+        }
     }
 
-    fn read_ends(&mut self, kept: &KeptEnds) -> Option<EndsFile> {
-        kept.read().unwrap_or_else(|error| {
-            let path = kept.path.display();
-            let text = format!(
-                "{path}, ends of runs that were never recorded, cannot be used: {error}; it is left alone, the runs in it may be declared lost and run again"
-            );
-            self.alert_hourly(&path.to_string(), &text);
-            None
-        })
+    fn tell_unreadable(&mut self, kept: &KeptEnds, error: &io::Error) {
+        let path = kept.path.display();
+        let text = format!(
+            "{path}, ends of runs that were never recorded, cannot be used: {error}; it is left alone, the runs in it may be declared lost and run again"
+        );
+        self.alert_hourly(&path.to_string(), &text);
     }
 
     fn tell_ends(&mut self, kept: KeptEnds, file: EndsFile) {
@@ -205,7 +218,12 @@ impl Supervisor {
             return;
         }
         self.tell_databases();
-        log::info!("{} ends that pid {} could not record: {}", ends.len(), kept.writer, kept.path.display());
+        let whom = if kept.writer == self.me {
+            "the program before".to_owned()
+        } else {
+            format!("the supervisor that was pid {}", kept.writer)
+        };
+        log::info!("{} ends that {whom} could not record, from {}", ends.len(), kept.path.display());
         self.keeping.last += 1;
         self.keeping.files.insert(self.keeping.last, Told { kept, host: file.host, left });
         self.events.push_back(Event::EndsFound { file: self.keeping.last, ends });

@@ -5,7 +5,7 @@
 use crate::config::{self, Config};
 use crate::db::{DatabaseUrl, Engine, Environment, TenantRow};
 use crate::model::{Moment, Tenant};
-use crate::process::{self, ChildEnvironment, Command, Exit, Spawner, Waker};
+use crate::process::{self, ChildEnvironment, Command, Exit, SignalsBlocked, Spawner, Waker};
 use crate::tenants::{self, Excludes, Listing, SourceKind, Sources, command::CommandEnd};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
@@ -135,6 +135,8 @@ impl Lister {
         }
         self.folder_asked = Some((now + MAY_TAKE, false));
         let (answers, waker) = (self.folder_answers.0.clone(), waker.clone());
+        // Signals are for the loop alone.
+        let _blocked = SignalsBlocked::begin();
         let started = std::thread::Builder::new().name("tenants".to_owned()).stack_size(256 * 1024).spawn(move || {
             let told = answers.send(tenants::directory::listing(&folder));
             if told.is_ok()

@@ -2,7 +2,7 @@
 
 use super::event_loop::Supervisor;
 use crate::model::{DatabaseId, DbTime, RunId, TenantName};
-use crate::process::{self, TenantLock};
+use crate::process::{self, LetGo, TenantLock};
 use crate::scheduler::{Action, Event, Mode};
 use std::fs::File;
 use std::time::Duration;
@@ -21,7 +21,7 @@ impl Supervisor {
             Action::Close(closing) => self.close(&closing),
             Action::Renumber { tenant, run, started_at } => self.renumber(&tenant, run, started_at),
             Action::Forget { file } => self.forget_ends(file),
-            Action::Upgrade => self.events.push_back(Event::UpgradeFailed),
+            Action::Upgrade => self.upgrade_now(),
             Action::Exit { reason } => self.leaving = Some(reason),
         }
     }
@@ -33,15 +33,12 @@ impl Supervisor {
         }
         let (mut won, mut held) = (Vec::with_capacity(tenants.len()), Vec::new());
         for tenant in tenants {
-            match self.take_lock(&tenant) {
-                Ok(Some(lock)) => {
+            match self.win_lock(&tenant) {
+                Ok(Ok(lock)) => {
                     self.locks.insert(tenant.clone(), lock);
                     won.push(tenant);
                 }
-                Ok(None) => {
-                    let pid = self.holder_of(&tenant);
-                    held.push((tenant, pid));
-                }
+                Ok(Err(pid)) => held.push((tenant, pid)),
                 Err(error) => {
                     self.mind_the_folder();
                     self.alert_hourly(
@@ -55,15 +52,36 @@ impl Supervisor {
         self.events.push_back(Event::Locked { won, held, slots: taken });
     }
 
+    /// The lock, or the pid of the run that holds it, where that can be told.
+    fn win_lock(&mut self, tenant: &TenantName) -> Result<Result<TenantLock, Option<i32>>, process::LockError> {
+        if let Some(lock) = self.take_lock(tenant)? {
+            return Ok(Ok(lock));
+        }
+        match self.another_holds(tenant) {
+            LetGo::Free | LetGo::GivenUp => Ok(self.take_lock(tenant)?.ok_or(None)),
+            LetGo::InUse(process) => Ok(Err(process.map(|process| process.pid))),
+            LetGo::Stuck => Ok(Err(None)),
+        }
+    }
+
     fn take_lock(&mut self, tenant: &TenantName) -> Result<Option<TenantLock>, process::LockError> {
         let Some(mut lock) = TenantLock::try_take(&self.state, tenant)? else { return Ok(None) };
         lock.write_claiming(self.me, &self.identity.host)?;
         Ok(Some(lock))
     }
 
-    /// Slots for the claims that are about to be made; answers how many were free. Slots above our number may be
-    /// held (after a reload that lowered it, or from an earlier supervisor): then nothing starts until fewer are held in all.
+    /// Slots for the claims that are about to be made; answers how many were free.
     fn take_slots(&mut self, wanted: u32) -> u32 {
+        let taken = self.take_free_slots(wanted);
+        if taken < wanted && self.free_slots_left_behind() {
+            return taken + self.take_free_slots(wanted - taken);
+        }
+        taken
+    }
+
+    /// Slots above our number may be held (after a reload that lowered it, or from an earlier supervisor): then nothing
+    /// starts until fewer are held in all.
+    fn take_free_slots(&mut self, wanted: u32) -> u32 {
         let mut wanted = wanted;
         if self.slots_above {
             match self

@@ -43,6 +43,11 @@ impl Registry {
         self.urls.get(id.0 as usize)
     }
 
+    /// How many are databases of the same server, this one too.
+    pub fn beside(&self, url: &DatabaseUrl) -> usize {
+        self.urls.iter().filter(|other| other.is_beside(url)).count()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.urls.len()

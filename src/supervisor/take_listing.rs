@@ -4,7 +4,9 @@ use super::begin::StartError;
 use super::event_loop::Supervisor;
 use super::start;
 use crate::model::{Tenant, TenantName};
-use crate::scheduler::{Event, Mode};
+use crate::process::{self, LockFile};
+use crate::scheduler::{Event, Listed, Mode};
+use std::collections::HashSet;
 
 impl Supervisor {
     /// The sources have told something new: the core gets the whole list.
@@ -26,8 +28,8 @@ impl Supervisor {
             }
             tenants.retain(|tenant| self.wanted.contains(&tenant.name));
         }
-        if !self.listed_once {
-            self.listed_once = true;
+        let first = !std::mem::replace(&mut self.listed_once, true);
+        if first {
             log::info!("{} tenants", tenants.len());
         }
         let mut listed = Vec::with_capacity(tenants.len());
@@ -45,13 +47,39 @@ impl Supervisor {
         }
         if self.tenants.len() > listed.len() {
             // Those that vanished stay known while their run is under way.
-            let present: std::collections::HashSet<_> = listed.iter().map(|one| &one.tenant.name).collect();
+            let present: HashSet<_> = listed.iter().map(|one| &one.tenant.name).collect();
             let runs = &self.runs;
             self.tenants.retain(|name, _| present.contains(name) || runs.get(name).is_some());
         }
+        let vanished = if first { self.vanished(&listed) } else { Vec::new() };
         self.tell_databases();
         self.events.push_back(Event::TenantsListed(listed));
+        self.events.extend(vanished.into_iter().map(|one| Event::UnlistedFound(Box::new(one))));
         Ok(())
+    }
+
+    /// Tenants that no source names and of which a process lives here by its lock file: in a database that has no other
+    /// tenant nobody would look.
+    fn vanished(&mut self, listed: &[Listed]) -> Vec<Listed> {
+        if !matches!(self.mode, Mode::Daemon | Mode::Once) || !self.config.database.url.varies_by_tenant() {
+            return Vec::new();
+        }
+        let known: HashSet<_> = listed.iter().map(|one| one.tenant.name.clone()).collect();
+        let names = self.state.tenants_locked_once().into_iter().filter(|name| !known.contains(name));
+        let mut found = Vec::new();
+        for name in names.collect::<Vec<_>>() {
+            let file = LockFile::read(&self.state.tenant_lock(&name)).unwrap_or_default();
+            let here = file.host.as_deref() == Some(&self.identity.host);
+            let lives = file.process.is_some_and(|process| process::lives(process).unwrap_or(true));
+            let Some(tenant) = Tenant::new(name, None, None).ok().filter(|_| here && lives) else { continue };
+            // Where its database cannot be told from its name, nothing can be looked up.
+            let Ok(one) = start::list_tenant(&self.config, &self.identity.instance, tenant, &mut self.registry) else {
+                continue;
+            };
+            self.tenants.insert(one.tenant.name.clone(), one.tenant.clone());
+            found.push(Listed { enabled: false, ..one });
+        }
+        found
     }
 
     /// "Could not list" is not "there is none".

@@ -16,6 +16,8 @@ const LEFT: Nanos = nanos(secs(3));
 const EXACT: Nanos = nanos(millis(20));
 /// A look and what it adopts, where nothing stands in its way.
 const ADOPTS: Nanos = nanos(secs(10));
+/// The longest that an exchange lasts: behind another's lock, say.
+const EXCHANGE: Nanos = nanos(secs(31));
 /// The status of a job that its supervisor ended, as the job's trap tells it.
 const ENDED_BY_TERM: Option<i32> = Some(143);
 
@@ -43,6 +45,7 @@ struct Case<'a> {
     row: &'a RunRow,
     job: Option<&'a JobRun>,
     line: &'a NodeLine,
+    all: &'a [NodeLine],
     tenant: &'a Tenant,
     killed: Option<Nanos>,
     started: Nanos,
@@ -80,7 +83,8 @@ impl Evidence<'_> {
         let tenant = self.tenants.iter().find(|tenant| tenant.name == row.key).ok_or("a run of no tenant of ours")?;
         let finished = row.finished_at.ok_or("a run is open although nothing runs")? * 1000;
         let killed = self.kills.0.iter().find(|(run, _)| *run == row.id).map(|(_, at)| *at);
-        Ok(Case { row, job, line, tenant, killed, started: row.started_at * 1000, finished, promises: self.promises })
+        let started = row.started_at * 1000;
+        Ok(Case { row, job, line, all: self.lines, tenant, killed, started, finished, promises: self.promises })
     }
 
     /// Tenants that ran twice at once without an excuse. Without takeover there is none.
@@ -185,7 +189,7 @@ impl Case<'_> {
 
     fn was_stopped(&self) -> Result<(), String> {
         let asked = self.line.was_asked_to_stop(self.started, self.finished + EXACT);
-        let fenced = self.promises.takeover && self.line.troubled(self.started, self.finished);
+        let fenced = self.promises.takeover && (self.troubled() || self.line.was_late(self.started, self.finished));
         must(asked || fenced, "nobody asked its supervisor to stop")
     }
 
@@ -198,9 +202,9 @@ impl Case<'_> {
         let line = self.line;
         if self.job.is_none() {
             // Claimed and never begun: an answer lost, or its supervisor.
-            let since = self.started - super::timeline::AFTERMATH;
-            let explained = line.troubled(self.started, self.finished) || line.died(since, self.finished);
-            return must(explained, "a claim was lost although all was well");
+            let (from, to) = (self.started - nanos(secs(3)), self.started + EXCHANGE);
+            let held_up = self.all.iter().any(|line| line.held_up_others(from, to));
+            return must(line.was_disturbed(from, to) || held_up, "a claim was lost although all was well");
         }
         if self.promises.takeover && (line.was_out(self.started, self.finished) || self.troubled()) {
             return Ok(());

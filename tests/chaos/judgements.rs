@@ -162,7 +162,8 @@ fn adopted_and_lost_take_a_dead_supervisor_that_did_not_see_the_end() {
 fn a_claim_without_a_job_is_lost_for_a_reason() {
     let unbegun = |it: &mut Made| it.record.runs.clear();
     made("lost", None).with(unbegun).fails("although all was well");
-    made("lost", None).with(unbegun).with(|it| it.line.late.push(span(980, 990))).passes();
+    made("lost", None).with(unbegun).with(|it| it.line.late.push(span(990, 995))).fails("although all was well");
+    made("lost", None).with(unbegun).with(|it| it.line.late.push(span(980, 1000))).passes();
     made("lost", None).with(unbegun).died(1000).passes();
     let unknown = |it: &mut Made| it.row.id = 8;
     let found = made("ok", Some(0)).with(unknown).found();
@@ -188,6 +189,8 @@ fn two_at_once_are_found_by_their_times_and_by_the_lock_and_excused_only_by_a_le
     assert_eq!(overlaps(made("ok", Some(0)).with(second).with(leased)), 1);
     assert_eq!(overlaps(made("ok", Some(0)).with(second).with(frozen)), 1);
     assert_eq!(overlaps(made("ok", Some(0)).with(second).with(frozen).with(leased)), 0);
+    let thawed = |it: &mut Made| it.line.frozen.push(span(970, 992));
+    assert_eq!(overlaps(made("ok", Some(0)).with(second).with(thawed).with(leased)), 1);
     let twice = |it: &mut Made| it.record.runs[0].run = 7;
     let found = made("ok", Some(0)).with(second).with(twice).found();
     assert!(found.iter().any(|why| why.contains("started twice")), "{found:?}");

@@ -16,6 +16,7 @@
 mod support;
 
 mod driver;
+mod half_said;
 mod judge;
 mod judgements;
 mod night;

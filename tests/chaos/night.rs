@@ -5,9 +5,9 @@ use super::judge::{Evidence, Promises};
 use super::nodes::{Footprint, Node};
 use super::report::Reporter;
 use super::schedule::{NODES, Night};
-use super::tenants::{self, Tenant};
+use super::tenants::{self, LEASE, Tenant};
 use super::timeline::{Nanos, nanos, now};
-use super::watch::watch;
+use super::watch::{rows_astray, watch};
 use super::{CLUSTER, TAKEOVER, UNRECORDED, UPGRADES, WORKERS};
 use crate::support::cluster::Cluster;
 use crate::support::configuration::Configuration;
@@ -91,7 +91,7 @@ fn configuration(tenants: &[Tenant], variant: Variant) -> Configuration {
     let plain = tenants::configured(plain, tenants);
     match variant {
         Variant::Plain => plain,
-        Variant::Takeover => plain.set("cluster.takeover_after", "22s"),
+        Variant::Takeover => plain.set("cluster.takeover_after", format!("{}s", LEASE.as_secs())),
     }
 }
 
@@ -165,8 +165,7 @@ fn judge(driver: &mut Driver, promises: Promises) {
     let (record, lines) = (driver.journal.read(), driver.lines());
     let client = driver.client().expect("a server");
     let rows = rows::runs(client);
-    let running = "SELECT count(*) FROM tenantcron_status WHERE value NOT IN ('needed', 'done')";
-    let running: i64 = client.query_one(running, &[]).unwrap().get(0);
+    let astray = rows_astray(client);
     let mut found = Evidence {
         record: &record,
         rows: &rows,
@@ -176,9 +175,7 @@ fn judge(driver: &mut Driver, promises: Promises) {
         promises,
     }
     .judge();
-    if running > 0 {
-        found.push(format!("{running} rows are running although nothing runs"));
-    }
+    found.extend(astray);
     if !promises.takeover {
         for line in &lines {
             let mut own = record.clone();

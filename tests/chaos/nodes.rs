@@ -124,7 +124,9 @@ impl Node {
         match way {
             Way::Passes => {}
             Way::Cut => self.line.broken.push(Span::open(now())),
-            Way::Hangs | Way::HoldsAnswers | Way::Delays(_) => self.line.late.push(Span::open(now())),
+            Way::Hangs | Way::HangsAfter(_) | Way::HoldsAnswers | Way::Delays(_) => {
+                self.line.late.push(Span::open(now()));
+            }
         }
         self.relay.go(way);
     }

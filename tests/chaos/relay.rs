@@ -63,8 +63,8 @@ fn it_passes_counts_and_tells_of_the_end() {
     // Large things arrive whole.
     let mut large = connect(&relay);
     let mut writer = large.try_clone().unwrap();
-    let thread = std::thread::spawn(move || writer.write_all(&vec![7; 3 << 20]).unwrap());
-    let mut back = vec![0; 3 << 20];
+    let thread = std::thread::spawn(move || writer.write_all(&vec![7; 1 << 19]).unwrap());
+    let mut back = vec![0; 1 << 19];
     large.read_exact(&mut back).unwrap();
     thread.join().unwrap();
     assert!(back.iter().all(|byte| *byte == 7));
@@ -94,7 +94,11 @@ fn a_cut_resets_and_refuses_until_healed() {
     assert_eq!(hear(&mut third).unwrap(), b'b');
     relay.reset();
     assert_eq!(hear(&mut third).unwrap_err().kind(), ErrorKind::ConnectionReset);
-    connect(&relay);
+    let mut fourth = connect(&relay);
+    fourth.write_all(b"c").unwrap();
+    assert_eq!(hear(&mut fourth).unwrap(), b'c');
+    relay.close();
+    assert_eq!(hear(&mut fourth).unwrap_err().kind(), ErrorKind::UnexpectedEof);
 }
 
 #[test]
@@ -156,4 +160,19 @@ fn a_server_that_refuses_is_seen_as_one() {
     hears_nothing(&mut hanging);
     relay.heal();
     assert!(hear(&mut hanging).is_err());
+}
+
+#[test]
+fn it_may_fall_silent_in_the_middle_of_a_word() {
+    let (port, heard) = echo();
+    let relay = Relay::start(port);
+    let mut stream = connect(&relay);
+    relay.go(Way::HangsAfter(2));
+    stream.write_all(b"abc").unwrap();
+    assert_eq!([heard.recv_timeout(secs(5)).unwrap(), heard.recv_timeout(secs(5)).unwrap()], *b"ab");
+    assert!(heard.recv_timeout(millis(200)).is_err());
+    relay.heal();
+    let mut answer = [0; 3];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"abc");
 }

@@ -96,10 +96,11 @@ impl Night {
 }
 
 fn way(rng: &mut Rng) -> Way {
-    match rng.u32(..4) {
+    match rng.u32(..5) {
         0 => Way::Cut,
         1 => Way::Hangs,
-        2 => Way::HoldsAnswers,
+        2 => Way::HangsAfter(rng.u64(100..4000)),
+        3 => Way::HoldsAnswers,
         _ => Way::Delays(millis(rng.u64(20..1500))),
     }
 }

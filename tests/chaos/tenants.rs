@@ -28,6 +28,8 @@ pub enum Kind {
     Overruns,
 }
 
+/// Of runs that others may take over: longer than `kill_after` and 20 s.
+pub const LEASE: Duration = secs(22);
 /// Of `Overruns`.
 pub const TIMEOUT: Duration = secs(1);
 const KINDS: [(Kind, usize); 9] = [
@@ -58,11 +60,12 @@ pub fn tenants() -> Vec<Tenant> {
 }
 
 impl Tenant {
-    /// What its job does; the long ones last for `long`.
+    /// What its job does; the long ones last for `long`, and so do the stubborn ones where that must outlast a lease.
     fn plan(&self, long: Duration) -> String {
         match self.kind {
             Kind::Short => WORK.to_owned(),
             Kind::Fails => format!("{WORK}; exit $((r % 3 + 1))"),
+            Kind::Stubborn if long > LEASE => format!("trap '' TERM; sleep {}", long.as_secs()),
             Kind::Stubborn => format!("trap '' TERM; {WORK}"),
             Kind::Long => format!("sleep {}", long.as_secs()),
             Kind::Leaves => format!("sleep 4 & {WORK}"),

@@ -21,6 +21,9 @@ pub const fn nanos(time: Duration) -> Nanos {
 /// and a connect's.
 pub const AFTERMATH: Nanos = nanos(secs(45));
 
+/// A supervisor that cannot confirm its runs' lives has ended them so long before their lease is over.
+const FENCE: Nanos = nanos(secs(10));
+
 /// From one moment to another; open ones last on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -108,6 +111,17 @@ impl NodeLine {
         any(&self.late, from, to) || any(&self.frozen, from, to) || ended
     }
 
+    /// Something was wrong with it or its way to the database in between.
+    pub fn was_disturbed(&self, from: Nanos, to: Nanos) -> bool {
+        any(&self.broken, from, to) || self.was_late(from, to)
+    }
+
+    /// It was out or late in between for so long that whoever waited for a lock of its half said exchange gave up.
+    pub fn held_up_others(&self, from: Nanos, to: Nanos) -> bool {
+        let long = |span: &&Span| span.to - span.from > nanos(secs(20));
+        self.frozen.iter().chain(&self.late).filter(long).any(|span| span.meets(from, to))
+    }
+
     /// A supervisor of it ended in between.
     pub fn died(&self, from: Nanos, to: Nanos) -> bool {
         self.lives.iter().any(|life| from <= life.end() && life.end() <= to)
@@ -118,10 +132,12 @@ impl NodeLine {
         self.lives.iter().filter_map(|life| life.asked_to_stop).any(|at| from <= at && at <= to)
     }
 
-    /// Its supervisor was killed or frozen in between: what a lease cannot promise anything about.
-    pub fn was_out(&self, from: Nanos, to: Nanos) -> bool {
-        any(&self.frozen, from, to)
-            || self.lives.iter().any(|life| life.was_killed() && from <= life.end() && life.end() <= to)
+    /// Its supervisor was frozen then, or was killed since: a lease promises nothing for such a time. One that was awake for
+    /// a good part of the last seconds has ended its child.
+    pub fn was_out(&self, since: Nanos, at: Nanos) -> bool {
+        let killed = |life: &Life| life.was_killed() && since <= life.end() && life.end() <= at;
+        let awake: Nanos = self.lives.iter().map(|life| self.awake(life, at - FENCE, at)).sum();
+        self.lives.iter().any(killed) || awake < FENCE / 2
     }
 
     /// For how long this supervisor was awake in between.

@@ -25,7 +25,7 @@ fn command() -> Command {
 }
 
 fn verbs(command: &Command) -> impl Iterator<Item = &Command> {
-    command.get_subcommands().filter(|verb| verb.get_name() != "help")
+    command.get_subcommands().filter(|verb| verb.get_name() != "help" && !verb.is_hide_set())
 }
 
 /// A command's own flags as mdoc writes them: `-once` for --once, `v` for -v.

@@ -94,17 +94,6 @@ fn usr1_looks_at_once() {
 }
 
 #[test]
-fn usr2_does_not_kill() {
-    let database = cluster().database();
-    let mut supervisor = Supervisor::builder().database(&database).tenants(&["a"]).start();
-    supervisor.signal(Signal::SIGUSR2);
-    supervisor.wait_for_log("signal", secs(10));
-    let so_far = supervisor.journal().read().ended("a");
-    eventually(secs(20), "it goes on", || supervisor.journal().read().ended("a") > so_far);
-    assert!(supervisor.stop().success());
-}
-
-#[test]
 fn hup_takes_workers_schedule_and_environment_into_force() {
     let database = cluster().database();
     let configuration = Supervisor::builder()

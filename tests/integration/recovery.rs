@@ -297,3 +297,20 @@ fn a_child_is_adopted_again_and_again() {
     assert_eq!(closed(&mut client, "a", 1)[0].how(), ("adopted", None, None));
     assert_eq!(supervisor.journal().read().runs.len(), 1);
 }
+
+#[test]
+fn a_process_of_a_tenant_that_vanished_is_adopted_in_a_database_that_has_no_other_tenant() {
+    let databases = cluster().databases(2, "vanished");
+    let (configuration, go) = waiting(&databases[0], &["x"]);
+    let names: Vec<&str> = databases.iter().map(|database| database.name.as_str()).collect();
+    let mut supervisor = configuration.database_each(cluster(), &databases).start();
+    at_work(&supervisor, 2);
+    supervisor.kill9();
+    supervisor.reconfigure(|configuration| configuration.tenants(&names[..1]));
+    supervisor.start();
+    supervisor.wait_for_log(&format!("{}: run", names[1]), secs(20));
+    let_go(&go, names[1]);
+    let mut client = databases[1].connect();
+    assert_eq!(closed(&mut client, names[1], 1)[0].how(), ("adopted", None, None));
+    assert_eq!(rows::status(&mut client, names[1]).unwrap().0, "done");
+}

@@ -4,7 +4,7 @@
 use super::cluster::{Cluster, TestDatabase};
 use super::daemon::Supervisor;
 use super::journal::Journal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// A configuration and what goes with it. Clones share the journal, but every supervisor prepared from
@@ -17,6 +17,7 @@ pub struct Configuration {
     raw: Option<String>,
     unprivileged: bool,
     elsewhere: bool,
+    program: Option<PathBuf>,
 }
 
 impl Configuration {
@@ -25,16 +26,24 @@ impl Configuration {
     pub(super) fn new() -> Self {
         let journal = Journal::new();
         let job = vec![journal.job(), "{tenant}".to_owned()];
-        Self { table: Table::new(), environment: Vec::new(), journal, raw: None, unprivileged: false, elsewhere: false }
-            .set("workers", 2)
-            .set("node", "node1")
-            .set("job.command", job)
-            .set("job.kill_after", "2s")
-            .set("schedule.every", "2s")
-            .set("schedule.offset", "0s")
-            .set("database.poll", "1s")
-            .set("tenants.refresh", "1s")
-            .set("log.target", "stderr")
+        Self {
+            table: Table::new(),
+            environment: Vec::new(),
+            journal,
+            raw: None,
+            unprivileged: false,
+            elsewhere: false,
+            program: None,
+        }
+        .set("workers", 2)
+        .set("node", "node1")
+        .set("job.command", job)
+        .set("job.kill_after", "2s")
+        .set("schedule.every", "2s")
+        .set("schedule.offset", "0s")
+        .set("database.poll", "1s")
+        .set("tenants.refresh", "1s")
+        .set("log.target", "stderr")
     }
 
     /// Sets a key by its dotted name: `set("schedule.every", "1h")`.
@@ -117,6 +126,16 @@ impl Configuration {
     pub fn elsewhere(mut self) -> Self {
         self.elsewhere = true;
         self
+    }
+
+    /// A copy of the binary, to be started by this path: it may be replaced while it runs.
+    pub fn program(mut self, path: PathBuf) -> Self {
+        self.program = Some(path);
+        self
+    }
+
+    pub(super) fn own_program(&self) -> Option<&Path> {
+        self.program.as_deref()
     }
 
     /// The jobs' journal.

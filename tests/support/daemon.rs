@@ -156,7 +156,10 @@ impl Supervisor {
     /// The binary with this supervisor's environment and no argument.
     pub fn plain_command(&self) -> Command {
         let mut command = match self.user {
-            None => world().command(BINARY, Some(&self.mark)),
+            None => {
+                let program = self.configuration.own_program().unwrap_or_else(|| Path::new(BINARY));
+                world().command(program, Some(&self.mark))
+            }
             Some(user) => {
                 let mut command = world().command(binary_for_others(), Some(&self.mark));
                 command.uid(user).gid(user);

@@ -36,4 +36,8 @@ for _ in $(seq 100); do
     sleep 0.05
 done
 
+while read -r _ at _; do
+    case $at in "$root"/*) umount -l "$at" ;; esac
+done </proc/mounts
+
 rm -rf "$root" || { sleep 1; rm -rf "$root"; }

@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod configuration;
 pub mod daemon;
 pub mod journal;
+pub mod mount;
 pub mod notify;
 pub mod proc;
 pub mod relay;

@@ -2,12 +2,14 @@
 //! back answers alone, delays, and heals. It knows nothing of what is said.
 //! What was held is delivered at the heal, in order, even where its sender has gone meanwhile: so do networks.
 
+mod pipe;
+
+use self::pipe::Pipe;
 use super::wait::{millis, secs};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Backlog, Shutdown, listen, setsockopt, shutdown, sockopt};
-use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown as Half, SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -15,9 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// More than this is not read ahead of a side that does not take it.
-const MOST_HELD: usize = 1 << 20;
 
 /// What the relay does with what it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +27,8 @@ pub enum Way {
     Cut,
     /// It accepts, keeps connections open and forwards nothing.
     Hangs,
+    /// So many bytes still reach the server, then it hangs: in the middle of what somebody says.
+    HangsAfter(u64),
     /// What clients say reaches the server, what that answers is held back.
     HoldsAnswers,
     /// Everything arrives so much later, in both directions.
@@ -46,6 +47,7 @@ struct Counts {
 enum Order {
     Go(Way),
     Reset,
+    Close,
     End,
 }
 
@@ -90,6 +92,11 @@ impl Relay {
     /// Resets all connections, and goes on as before.
     pub fn reset(&self) {
         self.order(Order::Reset);
+    }
+
+    /// Closes all connections in good order, and goes on as before.
+    pub fn close(&self) {
+        self.order(Order::Close);
     }
 
     /// Its port.
@@ -157,13 +164,14 @@ impl Exchange {
                 match order {
                     Order::Go(way) => self.go(way, &mut open),
                     Order::Reset => open.drain(..).for_each(Connection::reset),
+                    Order::Close => open.clear(),
                     Order::End => return done.send(()).unwrap_or_default(),
                 }
                 self.counts.open.store(open.len() as u64, Ordering::SeqCst);
                 done.send(()).ok();
             }
             self.accept(&mut open);
-            open.retain_mut(|connection| connection.carry(self.way, &self.counts));
+            open.retain_mut(|connection| connection.carry(&mut self.way, &self.counts));
             self.counts.open.store(open.len() as u64, Ordering::SeqCst);
         }
     }
@@ -201,12 +209,12 @@ impl Exchange {
         let now = Instant::now();
         let mut due: Option<Instant> = None;
         for Connection { client, server, up, down } in open {
-            let sides = [(Some(client), up, down, self.way), (server.as_ref(), down, up, self.way)];
-            for (stream, from, to, way) in sides {
+            let (hangs, holds_answers) = (self.way == Way::Hangs, self.way == Way::HoldsAnswers);
+            let sides = [(Some(client), up, down, hangs || holds_answers), (server.as_ref(), down, up, hangs)];
+            for (stream, from, to, holds) in sides {
                 let Some(stream) = stream else { continue };
                 let mut wanted = PollFlags::empty();
                 wanted.set(PollFlags::POLLIN, from.wants_more());
-                let holds = way == Way::Hangs || (way == Way::HoldsAnswers && std::ptr::eq(stream, client));
                 match to.next_due().filter(|_| !holds) {
                     Some(at) if at <= now => wanted |= PollFlags::POLLOUT,
                     Some(at) => due = Some(due.map_or(at, |due| due.min(at))),
@@ -234,16 +242,26 @@ struct Connection {
 
 impl Connection {
     /// Moves what can be moved; false once it is over.
-    fn carry(&mut self, way: Way, counts: &Counts) -> bool {
-        let delay = if let Way::Delays(delay) = way { delay } else { Duration::ZERO };
-        let (hangs, holds_answers) = (way == Way::Hangs, matches!(way, Way::Hangs | Way::HoldsAnswers));
+    fn carry(&mut self, way: &mut Way, counts: &Counts) -> bool {
+        let delay = if let Way::Delays(delay) = *way { delay } else { Duration::ZERO };
+        let hangs_at_last = matches!(way, Way::Hangs | Way::HangsAfter(_) | Way::HoldsAnswers);
         self.up.take(&self.client, delay);
-        let Some(server) = &self.server else { return holds_answers };
+        let Some(server) = &self.server else { return hangs_at_last };
         self.down.take(server, delay);
-        let up = hangs || self.up.give(server, &counts.to_server);
-        let down = holds_answers || self.down.give(&self.client, &counts.to_clients);
+        let mut up = match way {
+            Way::Hangs => 0,
+            Way::HangsAfter(left) => *left,
+            Way::Passes | Way::Cut | Way::HoldsAnswers | Way::Delays(_) => u64::MAX,
+        };
+        let mut down = if matches!(way, Way::Hangs | Way::HoldsAnswers) { 0 } else { u64::MAX };
+        let goes_on = self.up.give(server, &counts.to_server, &mut up)
+            && self.down.give(&self.client, &counts.to_clients, &mut down);
+        if let Way::HangsAfter(left) = way {
+            *left = up;
+            *way = if up == 0 { Way::Hangs } else { *way };
+        }
         // A server that has said its last word hears nothing more.
-        up && down && !self.down.over
+        goes_on && !self.down.over
     }
 
     fn reset(self) {
@@ -251,71 +269,5 @@ impl Connection {
             let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
             setsockopt(stream, sockopt::Linger, &at_once).ok();
         }
-    }
-}
-
-/// One direction of a connection.
-#[derive(Default)]
-struct Pipe {
-    held: VecDeque<(Instant, Vec<u8>)>,
-    bytes: usize,
-    /// The source has ended.
-    ended: bool,
-    /// And the far side was told so.
-    over: bool,
-}
-
-impl Pipe {
-    fn wants_more(&self) -> bool {
-        !self.ended && self.bytes < MOST_HELD
-    }
-
-    /// When the next piece, or the end, may be handed on.
-    fn next_due(&self) -> Option<Instant> {
-        let piece = self.held.front().map(|(at, _)| *at);
-        piece.or_else(|| (self.ended && !self.over).then(Instant::now))
-    }
-
-    fn take(&mut self, mut source: &TcpStream, delay: Duration) {
-        let mut buffer = [0; 16384];
-        while self.wants_more() {
-            match source.read(&mut buffer) {
-                Ok(0) => self.ended = true,
-                Ok(size) => {
-                    self.bytes += size;
-                    self.held.push_back((Instant::now() + delay, buffer[..size].to_vec()));
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => self.ended = true,
-            }
-        }
-    }
-
-    /// False if the far side takes nothing more.
-    fn give(&mut self, mut to: &TcpStream, count: &AtomicU64) -> bool {
-        let now = Instant::now();
-        while let Some((at, piece)) = self.held.front_mut() {
-            if *at > now {
-                return true;
-            }
-            match to.write(piece) {
-                Ok(size) => {
-                    piece.drain(..size);
-                    self.bytes -= size;
-                    count.fetch_add(size as u64, Ordering::SeqCst);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return error.kind() == ErrorKind::WouldBlock,
-            }
-            if piece.is_empty() {
-                self.held.pop_front();
-            }
-        }
-        if self.ended && !self.over {
-            self.over = true;
-            to.shutdown(Half::Write).ok();
-        }
-        true
     }
 }

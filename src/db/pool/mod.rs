@@ -1,13 +1,16 @@
 //! Sessions for all databases within `connections` places: who gets one, who must make way. One piece of
 //! work per database at a time. Databases that failed last time share one place and those that have never
-//! answered take at most half, so that what hangs delays nobody else by more than one deadline, once.
+//! answered take at most half, so that what hangs delays nobody else by more than one deadline, once; and a
+//! database that must confirm leases by no more than the patience with a connect.
 //! Invariants: `open` counts every session that the server may count, but those given up; nobody waits while a place is free
 //! for them.
 
+mod leases;
 mod places;
+mod servers;
 
 use super::connect::Connection;
-use super::error::{ConnectError, unreachable};
+use super::error::ConnectError;
 use super::lanes::Lanes;
 use super::listen::{Ear, Heard};
 use super::migrate::Tables;
@@ -17,11 +20,12 @@ use super::statements::Statements;
 use super::task::{Answer, Ask};
 use super::url::DatabaseUrl;
 use crate::model::{DatabaseId, Trouble, TroubleKind};
+use servers::Silent;
 use std::collections::{HashMap, VecDeque};
 use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -72,16 +76,30 @@ struct Member {
     standing: Standing,
     tables: Tables,
     waiting: VecDeque<Ask>,
+    /// Since when something waits.
+    waits_since: Option<Instant>,
     stage: Stage,
+    /// Runs with a lease were met here.
+    leased: bool,
     /// Of the session under way; what comes from an older one is not this member's.
     serial: u64,
 }
 
 enum Stage {
     Away,
-    Connecting { since: Instant, task: AbortHandle },
-    Working,
-    Idle { connection: Box<Connection>, since: Instant },
+    Connecting {
+        since: Instant,
+        task: AbortHandle,
+    },
+    /// `way` asks the work to end, once.
+    Working {
+        since: Instant,
+        way: Option<oneshot::Sender<()>>,
+    },
+    Idle {
+        connection: Box<Connection>,
+        since: Instant,
+    },
     Closing,
 }
 
@@ -96,6 +114,7 @@ pub(crate) struct Pool {
     seated: Vec<Seat>,
     lanes: Lanes<Seat>,
     ears: HashMap<DatabaseId, Ear>,
+    silent: Silent,
     open: usize,
     serial: u64,
     stopping: Option<Instant>,
@@ -117,6 +136,7 @@ impl Pool {
             seated: Vec::new(),
             lanes: Lanes::new(),
             ears: HashMap::new(),
+            silent: Silent::default(),
             open: 0,
             serial: 0,
             stopping: None,
@@ -143,6 +163,7 @@ impl Pool {
             }
             let now = Instant::now();
             self.make_way(now);
+            self.make_way_for_leases(now);
             self.seat(now);
             if self.stopping.is_some_and(|deadline| deadline <= now || self.is_at_rest()) {
                 return self.end().await;
@@ -176,7 +197,9 @@ impl Pool {
             standing: Standing::New,
             tables: Tables::Unseen,
             waiting: VecDeque::new(),
+            waits_since: None,
             stage: Stage::Away,
+            leased: false,
             serial: 0,
         };
         self.members.insert(seat, member);
@@ -201,7 +224,7 @@ impl Pool {
             }
             Stage::Idle { connection, .. } => self.close(seat, member.serial, *connection),
             // reports when it ends, and is then nobody's
-            Stage::Away | Stage::Working | Stage::Closing => {}
+            Stage::Away | Stage::Working { .. } | Stage::Closing => {}
         }
     }
 
@@ -209,7 +232,9 @@ impl Pool {
         let urgent = ask.is_urgent();
         match self.members.get_mut(&seat) {
             Some(member) => {
+                member.leased |= leases::says_lease(&ask);
                 member.waiting.push_back(ask);
+                member.waits_since.get_or_insert_with(Instant::now);
                 self.lanes.join(seat, urgent);
             }
             None => {
@@ -243,44 +268,16 @@ impl Pool {
         }
     }
 
-    fn connected(&mut self, seat: Seat, serial: u64, result: Result<Box<Connection>, ConnectError>) {
-        let Some(member) = self.members.get_mut(&seat).filter(|member| member.serial == serial) else {
-            // it was made to make way at the very moment it succeeded
-            if let Ok(connection) = result {
-                self.open += 1;
-                self.close(seat, serial, *connection);
-            }
-            return;
-        };
-        match result {
-            Ok(connection) => self.start(seat, *connection, Duration::ZERO),
-            Err(error) => {
-                let trouble = unreachable(&member.url, &error);
-                self.fail(seat, &trouble);
-            }
-        }
-    }
-
-    /// No session: everything that waits for this database hears why.
-    fn fail(&mut self, seat: Seat, trouble: &Trouble) {
-        let Some(member) = self.members.get_mut(&seat) else { return };
-        member.standing = Standing::Failing;
-        member.stage = Stage::Away;
-        self.open -= 1;
-        self.seated.retain(|seated| *seated != seat);
-        for ask in take(&mut member.waiting) {
-            self.tell(ask.failed(id_of(seat), trouble.clone()));
-        }
-    }
-
     /// Puts a session to the next piece of work of its database.
     fn start(&mut self, seat: Seat, connection: Connection, rested: Duration) {
         let Some(member) = self.members.get_mut(&seat) else { return };
+        member.waits_since = None;
         let Some(ask) = member.waiting.pop_front() else {
             member.stage = Stage::Idle { connection: Box::new(connection), since: Instant::now() };
             return;
         };
-        member.stage = Stage::Working;
+        let (way, asked) = oneshot::channel();
+        member.stage = Stage::Working { since: Instant::now(), way: Some(way) };
         let sessions_last = self.ears.get(&id_of(seat)).is_some_and(Ear::has_heard);
         let desk = Desk {
             settings: Arc::clone(&self.settings),
@@ -292,7 +289,7 @@ impl Pool {
         };
         let (tables, serial, events) = (member.tables, member.serial, self.events.clone());
         tokio::spawn(async move {
-            let done = Box::new(perform(desk, connection, rested, tables, ask).await);
+            let done = Box::new(perform(desk, connection, rested, tables, ask, asked).await);
             // the pool may have ended
             let _ = events.send(Event::Done(seat, serial, done));
         });
@@ -304,9 +301,14 @@ impl Pool {
             Some(member) => {
                 member.tables = tables;
                 member.standing = if down { Standing::Failing } else { Standing::Good };
-                if let Some(ask) = again {
-                    member.waiting.push_front(ask);
+                member.leased |= leases::shows_lease(answer.as_ref());
+                match again {
+                    // the next batch is in no hurry
+                    Some(ask @ Ask::Prune(_)) => member.waiting.push_back(ask),
+                    Some(ask) => member.waiting.push_front(ask),
+                    None => {}
                 }
+                member.waits_since = (!member.waiting.is_empty()).then(Instant::now);
                 match connection {
                     // where the configuration's query asks need not be where the next one does
                     Some(connection) if seat == Seat::Tenants => {
@@ -362,7 +364,7 @@ impl Pool {
 
     fn is_at_rest(&self) -> bool {
         self.members.values().all(|member| {
-            member.waiting.is_empty() && !matches!(member.stage, Stage::Connecting { .. } | Stage::Working)
+            member.waiting.is_empty() && !matches!(member.stage, Stage::Connecting { .. } | Stage::Working { .. })
         })
     }
 

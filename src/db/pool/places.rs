@@ -1,6 +1,6 @@
 //! Who gets a place among the `connections`, who must make way, and when. Rules: those that fail share one
-//! place, those that never answered take at most half, an idle session makes way for whoever waits, a
-//! connect that takes long makes way for those that did not fail.
+//! place (and the only one once nobody else waits), those that never answered take at most half, an idle session makes
+//! way for whoever waits, a connect that takes long makes way for those that did not fail.
 
 use super::super::connect::connect;
 use super::super::error::{ConnectError, unreachable};
@@ -13,21 +13,24 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 impl Pool {
-    fn places(&self) -> usize {
+    pub(super) fn places(&self) -> usize {
         usize::try_from(self.settings.connections.max(1)).unwrap_or(usize::MAX)
     }
 
     /// Gives places and sessions to those who wait.
     pub(super) fn seat(&mut self, now: Instant) {
+        // the only place is not for those that fail while others wait
+        let failing = if self.places() == 1 && self.others_wait() { 0 } else { 1 };
         let mut lanes = replace(&mut self.lanes, Lanes::new());
         let mut wanted = 0;
-        lanes.each(|seat| self.turn(*seat, now, &mut wanted));
+        lanes.each(|seat| self.turn(*seat, now, failing, &mut wanted));
         self.lanes = lanes;
         let stopping = self.stopping.is_some();
         let may_listen = self.places() > 1 && !stopping;
+        let silent = &self.silent;
         for (id, ear) in &mut self.ears {
             let Some(member) = self.members.get(&Seat::Database(*id)) else { continue };
-            if !(may_listen && member.standing == Standing::Good && ear.is_due(now)) {
+            if !(may_listen && silent.standing(member) == Standing::Good && ear.is_due(now)) {
                 continue;
             }
             if self.open < usize::try_from(self.settings.connections).unwrap_or(usize::MAX) {
@@ -40,7 +43,7 @@ impl Pool {
         self.evict(wanted);
     }
 
-    fn turn(&mut self, seat: Seat, now: Instant, wanted: &mut usize) -> Turn {
+    fn turn(&mut self, seat: Seat, now: Instant, failing: usize, wanted: &mut usize) -> Turn {
         let room = self.open < self.places();
         let Some(member) = self.members.get_mut(&seat).filter(|member| !member.waiting.is_empty()) else {
             return Turn::Leave;
@@ -50,15 +53,14 @@ impl Pool {
                 // the server closed it while nobody looked: a new one
                 self.open -= 1;
                 self.seated.retain(|seated| *seated != seat);
-                self.turn(seat, now, wanted)
+                self.turn(seat, now, failing, wanted)
             }
             Stage::Idle { connection, since } => {
                 self.start(seat, *connection, now.saturating_duration_since(since));
                 Turn::Leave
             }
             Stage::Away => {
-                let standing = member.standing;
-                if !self.has_quota(standing) {
+                if !self.has_quota(seat, failing) {
                     return Turn::Wait;
                 }
                 if !room {
@@ -69,22 +71,24 @@ impl Pool {
                 Turn::Leave
             }
             // is served when that is over
-            busy @ (Stage::Connecting { .. } | Stage::Working | Stage::Closing) => {
+            busy @ (Stage::Connecting { .. } | Stage::Working { .. } | Stage::Closing) => {
                 member.stage = busy;
                 Turn::Leave
             }
         }
     }
 
-    /// Those that fail share one place; those that never answered take at most half.
-    fn has_quota(&self, standing: Standing) -> bool {
+    /// Those that fail share one place, if any; those that never answered take at most half.
+    fn has_quota(&self, seat: Seat, failing: usize) -> bool {
+        let Some(standing) = self.members.get(&seat).map(|member| self.silent.standing(member)) else { return false };
         let most = match standing {
             Standing::Good => return true,
             Standing::New => (self.places() / 2).max(1),
-            Standing::Failing => 1,
+            Standing::Failing => failing,
         };
         let at_work = |member: &&Member| {
-            member.standing == standing && matches!(member.stage, Stage::Connecting { .. } | Stage::Working)
+            matches!(member.stage, Stage::Connecting { .. } | Stage::Working { .. })
+                && self.silent.standing(member) == standing
         };
         self.seated.iter().filter_map(|seat| self.members.get(seat)).filter(at_work).count() < most
     }
@@ -114,7 +118,7 @@ impl Pool {
         for _ in closing(self)..wanted {
             let idle = |seat: &Seat| match self.members.get(seat)?.stage {
                 Stage::Idle { since, .. } => Some((since, *seat)),
-                Stage::Away | Stage::Connecting { .. } | Stage::Working | Stage::Closing => None,
+                Stage::Away | Stage::Connecting { .. } | Stage::Working { .. } | Stage::Closing => None,
             };
             let Some((_, seat)) = self.seated.iter().filter_map(idle).min_by_key(|(since, _)| *since) else { return };
             self.dismiss(seat);
@@ -155,8 +159,10 @@ impl Pool {
                     } else {
                         member.standing = Standing::Failing;
                         member.stage = Stage::Away;
+                        let url = Arc::clone(&member.url);
                         self.open -= 1;
                         self.seated.retain(|seated| *seated != seat);
+                        self.silent.add(&url);
                         self.rejoin(seat);
                     }
                 }
@@ -169,7 +175,9 @@ impl Pool {
     /// True if somebody waits who did not fail last time.
     fn others_wait(&self) -> bool {
         self.lanes.iter().filter_map(|seat| self.members.get(seat)).any(|member| {
-            member.standing != Standing::Failing && !member.waiting.is_empty() && matches!(member.stage, Stage::Away)
+            !member.waiting.is_empty()
+                && matches!(member.stage, Stage::Away)
+                && self.silent.standing(member) != Standing::Failing
         })
     }
 
@@ -191,6 +199,13 @@ impl Pool {
         };
         let ears = self.ears.values().filter_map(Ear::wake);
         let far = Instant::now() + Duration::from_secs(3600);
-        self.seated.iter().filter_map(of_member).chain(ears).chain(self.stopping).min().unwrap_or(far)
+        self.seated
+            .iter()
+            .filter_map(of_member)
+            .chain(ears)
+            .chain(self.way_due())
+            .chain(self.stopping)
+            .min()
+            .unwrap_or(far)
     }
 }

@@ -1,4 +1,4 @@
--- Records the ends that finish.sql left: closed before, locked, without a status row, or gone by a failover (then inserted); answers per run.
+-- Records the ends that finish.sql left: closed before, locked, without a status row, of a claim that a repair gave another number, or gone by a failover (then inserted); answers per run.
 WITH ended AS MATERIALIZED (
     SELECT e.*, greatest(e.started_at, now() - e.ago * interval '1 microsecond') AS ended_at
     FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[],
@@ -17,13 +17,10 @@ WITH ended AS MATERIALIZED (
            bool_or(r.outcome = e.outcome AND r.exit_code IS NOT DISTINCT FROM e.exit_code
                    AND r.signal IS NOT DISTINCT FROM e.signal) AS same
     FROM ended e JOIN {run} r USING (key, started_at, instance, node, host)
-    WHERE r.id = e.id OR r.finished_at IS NOT NULL
     GROUP BY e.place
 ), locked AS MATERIALIZED (
     SELECT r.id, e.place
-    FROM free f JOIN ended e USING (place)
-    JOIN {run} r ON r.id = e.id AND r.key = e.key AND r.started_at = e.started_at
-                AND r.instance = e.instance AND r.node = e.node AND r.host = e.host
+    FROM free f JOIN ended e USING (place) JOIN {run} r USING (key, started_at, instance, node, host)
     WHERE r.finished_at IS NULL
     ORDER BY e.key FOR UPDATE OF r SKIP LOCKED
 ), closed AS (

@@ -5,6 +5,7 @@ mod claim;
 mod clash;
 mod cluster;
 mod finish;
+mod leases;
 mod limits;
 mod operator;
 mod pgbouncer;

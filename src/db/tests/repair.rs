@@ -96,6 +96,21 @@ fn a_repair_whose_answer_was_lost_finds_its_own_run_and_opens_no_second() {
 }
 
 #[test]
+fn an_end_told_under_the_number_of_before_such_a_repair_is_recorded_all_the_same() {
+    let (database, bench, claimed) = claimed(&["a"]);
+    sql(&database, "DELETE FROM tenantcron_run; UPDATE tenantcron_status SET value = 'needed', updated_at = 'epoch'");
+    let answers = repair(&bench, &[bench.run(&claimed[0])]);
+    assert!(matches!(answers[..], [Repaired::Running { .. }]), "{answers:?}");
+    let told = bench.end(&claimed[0], Outcome::Ok, Becomes::Done);
+    assert!(matches!(bench.finish(told.clone()), Finished::Recorded { row: Some(_) }));
+    let polled = bench.poll(&["a"]);
+    assert_eq!((polled.runs.len(), &polled.rows[0].value), (0, &RowValue::Done));
+    let before = everything(&database);
+    assert_eq!(bench.finish(told), Finished::Recorded { row: None });
+    assert_eq!(everything(&database), before);
+}
+
+#[test]
 fn a_run_that_somebody_closed_and_one_in_whose_place_another_is_open_stay_as_they_are() {
     let (database, bench, claimed) = claimed(&["a", "b", "c"]);
     let theirs = Bench::on(&database, settings("n2"));

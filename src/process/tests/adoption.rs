@@ -57,7 +57,7 @@ impl Played {
     }
 
     fn verdict(&self, run: &OpenRun) -> Verdict {
-        examine(&self.state, &tenant("a"), run, &host().unwrap(), self.me).unwrap()
+        examine(&self.state, &tenant("a"), run, Heard::Lately, &host().unwrap(), self.me).unwrap()
     }
 
     fn content(&self) -> LockFile {
@@ -111,7 +111,7 @@ fn a_run_under_a_living_supervisor_is_its_own_and_under_a_dead_one_is_adopted() 
     assert!(adopted.has_lock() && adopted.has_slot() && adopted.is_living().unwrap());
     assert_eq!(played.verdict(&open_run()), Verdict::Living { process }, "ours to keep is no other's");
     let other = Process { start: 1, ..played.me };
-    let judged = examine(&played.state, &tenant("a"), &open_run(), &host().unwrap(), other).unwrap();
+    let judged = examine(&played.state, &tenant("a"), &open_run(), Heard::Lately, &host().unwrap(), other).unwrap();
     assert_eq!(judged, Verdict::Supervised { by: played.me }, "another sees who keeps it");
     assert!(matches!(played.adopt(), Adoption::KeptBy(Holder::Process(by)) if by == played.me));
 
@@ -216,6 +216,96 @@ fn a_run_that_we_claimed_and_never_started_is_dead_although_we_hold_the_lock() {
     let (state, me, host) = (state(folder.path()), Process::me().unwrap(), host().unwrap());
     let mut lock = TenantLock::try_take(&state, &tenant("a")).unwrap().unwrap();
     lock.write_claiming(me, &host).unwrap();
-    assert_eq!(examine(&state, &tenant("a"), &open_run(), &host, me).unwrap(), Verdict::Dead);
+    assert_eq!(examine(&state, &tenant("a"), &open_run(), Heard::Lately, &host, me).unwrap(), Verdict::Dead);
     lock.unlock().unwrap();
+}
+
+impl Played {
+    fn let_go(&self) -> LetGo {
+        let_go(&self.state, &Slots::new(&self.state, "web1"), &tenant("a"), &host().unwrap()).unwrap()
+    }
+
+    fn held(&self) -> Held {
+        probe_tenant(&self.state, &tenant("a")).unwrap()
+    }
+
+    /// The one process that has the lock open when the run's main process has ended.
+    fn left(&self) -> Process {
+        let process = self.content().process.unwrap();
+        eventually("the main process has ended", || !process.is_alive().unwrap());
+        let holders = holders(&self.state.tenant_lock(&tenant("a"))).unwrap();
+        *holders.iter().find(|holder| holder.pid != self.supervisor.id().cast_signed()).unwrap()
+    }
+}
+
+#[test]
+fn a_daemon_left_by_a_run_that_is_over_is_made_to_let_go_of_lock_and_slot() {
+    // A shell that ends before setsid(1) has left its group would take it along.
+    let mut played = Played::begin("setsid sleep 100 & sleep 0.3", |_| {});
+    let left = played.left();
+    assert_eq!((played.let_go(), played.held()), (LetGo::InUse(None), Held::Held), "its supervisor lives");
+    played.kill();
+    let slots = Slots::new(&played.state, "web1");
+    assert_eq!(slots.take(1, 1).unwrap().len(), 0);
+    assert_eq!(tenants_with_slots(&played.state, &slots).unwrap(), [tenant("a")]);
+    assert_eq!((played.let_go(), played.held()), (LetGo::GivenUp, Held::Free));
+    assert_eq!(slots.take(1, 1).unwrap().len(), 1);
+    assert_eq!(played.let_go(), LetGo::Free);
+    assert!(left.is_alive().unwrap(), "it is let go, not ended");
+    assert_eq!(left_behind(&played.state, &tenant("a"), played.me).unwrap(), [left]);
+    assert!(signal_stranger(left, Signal::SIGKILL).unwrap());
+}
+
+#[test]
+fn the_lock_of_a_run_that_lives_is_never_given_up() {
+    let mut played = Played::begin("setsid sleep 100 & exec sleep 100", |_| {});
+    played.kill();
+    let process = played.content().process.unwrap();
+    assert_eq!((played.let_go(), played.held()), (LetGo::InUse(Some(process)), Held::Held));
+    // What is left of its group is the run still.
+    let mut played = Played::begin("sleep 100 & sleep 0.3", |_| {});
+    let left = played.left();
+    played.kill();
+    let process = played.content().process.unwrap();
+    assert_eq!((played.let_go(), played.held()), (LetGo::InUse(Some(process)), Held::Held));
+    // Who watches an adopted run gives it up itself.
+    let keeper = KeeperLock::take(&played.state, &tenant("a"), played.me).unwrap().unwrap();
+    assert!(signal_stranger(left, Signal::SIGKILL).unwrap());
+    eventually("the group is empty", || !has_living_members(process.pid).unwrap());
+    assert_ne!(played.let_go(), LetGo::GivenUp);
+    drop(keeper);
+}
+
+#[test]
+fn where_the_file_names_no_process_the_held_lock_alone_counts() {
+    let mut played = Played::begin("sleep 100", |command| {
+        command.env("PLAY_UNWRITTEN", "1");
+    });
+    played.kill();
+    assert_eq!((played.let_go(), played.held()), (LetGo::Stuck, Held::Held));
+    for process in holders(&played.state.tenant_lock(&tenant("a"))).unwrap() {
+        signal_stranger(process, Signal::SIGKILL).unwrap();
+    }
+}
+
+#[test]
+fn the_lock_of_one_who_has_just_taken_it_is_never_given_up() {
+    let mut played = Played::begin("exit 0", |_| {});
+    played.kill();
+    eventually("nobody holds it", || played.held() == Held::Free);
+    // Taken, and nothing written yet: the file still speaks of the run that is over.
+    let lock = TenantLock::try_take(&played.state, &tenant("a")).unwrap().unwrap();
+    assert_eq!((played.let_go(), played.held()), (LetGo::Stuck, Held::Held));
+    lock.unlock().unwrap();
+}
+
+#[test]
+fn where_no_file_and_no_row_name_a_process_the_run_is_dead_only_after_a_long_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, me, host) = (state(folder.path()), Process::me().unwrap(), host().unwrap());
+    let judge = |run: &OpenRun, heard| examine(&state, &tenant("a"), run, heard, &host, me).unwrap();
+    assert_eq!(judge(&open_run(), Heard::Lately), Verdict::Claimed, "its state folder may have been emptied");
+    assert_eq!(judge(&open_run(), Heard::LongAgo), Verdict::Dead);
+    let named = OpenRun { pid: Some(me.pid), pid_start: Some(me.start - 1), ..open_run() };
+    assert_eq!(judge(&named, Heard::Lately), Verdict::Dead, "the row names a process, and it is gone");
 }

@@ -6,6 +6,8 @@ mod children;
 mod locking;
 mod process_signals;
 mod state;
+mod unrecorded;
+mod upgrade;
 
 use super::*;
 use crate::model::{DbTime, OpenRun, RunId, RunIdentity, TenantName};

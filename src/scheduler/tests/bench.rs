@@ -344,7 +344,7 @@ impl Bench {
         if self.locked.contains(&run.key) {
             return Finished::NotNow;
         }
-        self.runs.retain(|open| open.identity.id != run.id);
+        self.runs.retain(|open| open.identity.started_at != run.started_at || open.identity.key != run.key);
         let now = self.db_now();
         let Some(row) = self.rows.get_mut(&run.key) else { return Finished::Recorded { row: None } };
         row.value = RowValue::from_word(becomes);

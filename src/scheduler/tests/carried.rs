@@ -1,7 +1,7 @@
 //! Upgrade in place: coming to rest, and what the next program begins with.
 
 use super::bench::{Bench, ended, name, rules, sec, tenant};
-use crate::model::Outcome;
+use crate::model::{DatabaseId, Outcome};
 use crate::scheduler::{Action, AllEnds, Event, Exit, ExitReason, Force, Listed, Rules, Scheduler};
 
 fn upgrades(bench: &Bench) -> usize {
@@ -96,4 +96,27 @@ fn a_stop_outweighs_an_upgrade() {
     bench.ends("a", Exit::Signal(15));
     bench.pass(sec(1));
     assert_eq!((upgrades(&bench), bench.exit), (0, Some(ExitReason::Done)));
+}
+
+#[test]
+fn a_lease_does_not_wait_for_a_database_that_hangs_while_all_comes_to_rest() {
+    let rules = Rules { workers: 2, shared: false, lease: Some(sec(60)), ..rules() };
+    let elsewhere = |key: &str, database| Listed { database: DatabaseId(database), ..tenant(key) };
+    let mut bench = Bench::with_rows(rules, &[("a", "needed", -900), ("b", "needed", -800)]);
+    bench.list([elsewhere("a", 0), elsewhere("b", 1)]);
+    bench.pass(sec(5));
+    assert_eq!(bench.started.len(), 2);
+    bench.hold = true;
+    bench.pass(sec(6));
+    // b's exchange hangs, a's are answered.
+    let of_a = |action: &Action| matches!(action, Action::Exchange { database, .. } if database.0 == 0);
+    while let Some(place) = bench.waiting.iter().position(of_a) {
+        bench.answer_at(place);
+    }
+    assert!(!std::mem::take(&mut bench.waiting).is_empty());
+    bench.hold = false;
+    bench.tell(Event::UpgradeAsked);
+    bench.pass(sec(25));
+    assert_eq!(bench.signals, [("b".into(), Force::Term)]);
+    assert_eq!(upgrades(&bench), 0);
 }

@@ -122,3 +122,29 @@ fn one_that_is_just_being_recorded_is_kept_only_by_a_process_that_leaves() {
     assert_eq!(bench.core.unrecorded_ends(AllEnds::No).len(), 0);
     assert_eq!(bench.core.unrecorded_ends(AllEnds::Yes).len(), 1);
 }
+
+#[test]
+fn an_end_is_known_under_the_number_that_a_repair_gave_its_claim() {
+    let mut bench = Bench::with_rows(rules(), &[("a", "running", -100)]);
+    bench.runs.push(open_run("a", 1_009, at(-100)));
+    bench.down = true;
+    bench.tell(Event::EndsFound { file: 1, ends: vec![end(9)] });
+    bench.list([tenant("a")]);
+    bench.pass(sec(3));
+    bench.down = false;
+    bench.pass(sec(10));
+    assert_eq!(bench.finished[0].outcome, Outcome::Failed);
+    assert!(!bench.others.iter().any(|action| matches!(action, Action::Examine(_))));
+}
+
+#[test]
+fn an_end_that_hangs_in_its_exchange_is_kept_after_a_second() {
+    let mut bench = Bench::started(rules(), &[("a", "needed", -900)]);
+    bench.hold = true;
+    bench.ends("a", Exit::Code(5));
+    assert_eq!(bench.core.unrecorded_ends(AllEnds::No).len(), 0);
+    bench.pass(sec(2));
+    assert_eq!(bench.core.unrecorded_ends(AllEnds::No).len(), 1);
+    bench.release();
+    assert_eq!((bench.core.unrecorded_ends(AllEnds::No).len(), bench.finished.len()), (0, 1));
+}

@@ -104,6 +104,22 @@ fn an_adopted_run_counts_from_its_last_refresh_by_the_other() {
 }
 
 #[test]
+fn an_adopted_run_that_nobody_took_goes_on_although_its_lease_is_long_over() {
+    let adopted = |down| {
+        let mut bench = Bench::with_rows(rules(), &[("a", "running", -600)]);
+        bench.now = bench.now + sec(1_000);
+        bench.runs.push(OpenRun { lease: Some(sec(70)), alive_at: at(400), ..open_run("a", 9, at(-600)) });
+        bench.list([tenant("a")]);
+        bench.down = down;
+        let verdict = Verdict::Adopted { pid: 31, pid_start: 310 };
+        bench.tell(Event::Examined { tenant: name("a"), run: crate::model::RunId(9), verdict });
+        bench.pass(sec(6));
+        bench.signals.len()
+    };
+    assert_eq!((adopted(false), adopted(true)), (0, 2), "asked and killed where no answer comes");
+}
+
+#[test]
 fn an_outage_does_not_delay_the_next_try_beyond_a_refresh() {
     let mut bench = at_work();
     bench.pass(sec(3));
@@ -196,4 +212,14 @@ fn what_the_timeout_asked_is_killed_when_the_lease_wants_it() {
     assert_eq!(bench.signals[1..], [("a".into(), Force::Kill)], "kill_after alone would give it until 57 s");
     let Identity { node, .. } = rules().identity;
     assert_eq!(node, "here");
+}
+
+#[test]
+fn a_reload_that_raises_kill_after_ends_no_run_of_an_older_lease() {
+    let old = Rules { lease: Some(sec(120)), ..rules() };
+    let mut bench = Bench::started(old.clone(), &[("a", "needed", -900)]);
+    bench.pass(sec(60));
+    bench.tell(Event::Reloaded(Box::new(Rules { lease: Some(sec(1_200)), kill_after: sec(300), ..old })));
+    bench.pass(sec(60));
+    assert!(bench.signals.is_empty(), "{:?}", bench.signals);
 }

@@ -174,3 +174,21 @@ fn a_claim_whose_answer_was_lost_is_found_by_the_next_look() {
     bench.tell(Event::Examined { tenant: name("a"), run, verdict: Verdict::Dead });
     assert_eq!((bench.finished.last().unwrap().outcome, bench.started.len()), (Outcome::Lost, started + 1));
 }
+
+#[test]
+fn a_process_of_a_tenant_that_vanished_is_looked_after_in_a_database_that_has_no_other() {
+    let mut bench = Bench::with_rows(rules(), &[("a", "running", -100)]);
+    bench.runs.push(ours());
+    bench.down = true;
+    bench.list([]);
+    bench.tell(Event::UnlistedFound(Box::new(tenant("a"))));
+    bench.pass(sec(3));
+    bench.down = false;
+    bench.pass(sec(30));
+    assert!(examined(&bench) >= 2, "at every poll");
+    verdict(&mut bench, ALIVE);
+    bench.ends("a", Exit::Unknown);
+    assert_eq!((bench.finished[0].outcome, bench.started.len()), (Outcome::Adopted, 0));
+    bench.pass(sec(100));
+    assert!(bench.started.is_empty());
+}

@@ -111,3 +111,20 @@ fn a_locked_row_is_repaired_later() {
     bench.pass(sec(2));
     assert_eq!(bench.repaired.len(), 1);
 }
+
+#[test]
+fn a_stray_that_is_recorded_late_is_recorded_beside_the_repair() {
+    let mut bench = at_work();
+    bench.runs = vec![open_run("a", 77, at(-600))];
+    bench.row("a", "running", -600);
+    bench.pass(sec(10));
+    bench.locked = vec!["a".into()];
+    bench.tell(Event::Examined { tenant: super::bench::name("a"), run: RunId(77), verdict: Verdict::Dead });
+    let before = bench.exchanges.len();
+    bench.pass(std::time::Duration::from_millis(150));
+    bench.locked.clear();
+    bench.pass(sec(3));
+    let later: Vec<_> = bench.exchanges[before..].iter().map(|(_, exchange)| exchange).collect();
+    assert!(later.iter().any(|exchange| !exchange.finish.is_empty()));
+    assert!(later.iter().all(|exchange| exchange.finish.is_empty() || !exchange.repair.is_empty()));
+}

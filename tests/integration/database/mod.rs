@@ -9,6 +9,8 @@ mod migrate;
 mod notifications;
 mod odd_rows;
 mod outages;
+mod repairs;
+mod servers;
 
 use crate::support::daemon::Supervisor;
 use crate::support::wait::secs;

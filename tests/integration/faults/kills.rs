@@ -179,8 +179,8 @@ fn two_hundred_kills_of_the_supervisor_lose_nothing_and_run_nothing_twice() {
         waits[KILLS / 2],
         waits[KILLS - 1]
     );
-    assert!(alive >= KILLS * 5, "only {alive} were alive over {KILLS} kills");
-    assert!(count("adopted") >= KILLS && count("lost") >= KILLS / 2);
+    assert!(alive >= KILLS * 3, "only {alive} were alive over {KILLS} kills");
+    assert!(count("adopted") >= KILLS / 2 && count("lost") >= KILLS / 2);
 }
 
 /// One row for each run that the jobs told of, closed with what the job did, or `adopted`, or (if it may) `lost`.

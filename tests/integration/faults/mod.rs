@@ -1,8 +1,13 @@
 //! Nothing lost, nothing twice: supervisors killed, servers gone, hosts rebooted, disks full, several nodes.
 //! Each test breaks something on purpose and judges by the jobs' own journal, the rows and the log.
 
+mod cluster_limit;
+mod fourth;
+mod gone;
 mod immediate_restart;
 mod kills;
+mod reboot;
+mod spawn;
 
 use crate::support::daemon::Supervisor;
 use nix::fcntl::{Flock, FlockArg};

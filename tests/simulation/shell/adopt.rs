@@ -9,7 +9,7 @@ use tenantcron::scheduler::{Event, Unknown, Verdict};
 impl World {
     /// The answer, and before it what the state folder says.
     pub fn examine(&mut self, id: SupervisorId, unknown: &Unknown) -> Vec<Event> {
-        let Unknown { tenant, run, may_adopt } = unknown;
+        let Unknown { tenant, run, may_adopt, silent: _ } = unknown;
         let place = self.plan.place(tenant);
         let unreadable = self.unreadable(id);
         let host = &self.hosts[self.supervisors[id.0].host];
