@@ -1,7 +1,7 @@
 //! Lives confirmed, repaired, and taken from those who are silent: `refresh.sql`, `release.sql`, and what
 //! `src/model/exchange.rs` says of a repair.
 
-use super::{Closed, Database, Deed, DoneRow, OpenRow};
+use super::{Closed, Database, Deed, DoneRow, OpenRow, is_claim};
 use crate::flaws::Flaw;
 use tenantcron::model::{Refresh, Refreshed, Release, Repair, Repaired, RowValue, RunId, RunIdentity};
 
@@ -45,8 +45,7 @@ impl Database {
     pub fn free(&mut self, key: &str) -> Option<OpenRow> {
         let run = self.content.open.remove(key);
         if let Some(run) = &run {
-            let process = (run.pid, run.pid_start);
-            self.content.finished.push(DoneRow { identity: run.identity.clone(), process, closed: Closed::lost() });
+            self.content.finished.push(DoneRow { identity: run.identity.clone(), closed: Closed::lost() });
         }
         if let Some(row) = self.content.rows.get_mut(key) {
             row.value = RowValue::Needed;
@@ -61,8 +60,12 @@ impl Database {
         let held = usable && !self.locked.contains(key);
         let process = (repair.pid, repair.pid_start);
         let forgets = self.flaw == Some(Flaw::RepairForgets);
-        let ours = self.content.open.get(key).map(|open| (open.is_of(run, process), open.identity.clone()));
-        let closed = !forgets && self.content.finished.iter().any(|done| done.is_of(run, process));
+        let ours = self
+            .content
+            .open
+            .get(key)
+            .map(|open| (is_claim(&open.identity, run) || open.is_process(run, process), open.identity.clone()));
+        let closed = !forgets && self.content.finished.iter().any(|done| is_claim(&done.identity, run));
         let identity = match ours {
             Some((true, identity)) if held => identity,
             Some((true, _)) => return Repaired::NotNow,

@@ -8,7 +8,7 @@ mod lives;
 mod rows;
 
 pub use failover::Copy;
-pub use rows::{Closed, Deed, DoneRow, OpenRow, Row};
+pub use rows::{Closed, Deed, DoneRow, OpenRow, Row, is_claim};
 
 use crate::flaws::Flaw;
 use std::collections::{BTreeMap, BTreeSet};
