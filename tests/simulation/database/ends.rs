@@ -9,12 +9,13 @@ impl Database {
         let (run, closed) = (&finish.run, Closed::of(finish));
         let ended_at = (self.now - finish.ended_ago).max(run.started_at);
         let locked = self.locked.contains(&run.key);
+        let run_locked = self.locked_runs.contains(&run.key);
         let ignores = self.flaw == Some(Flaw::FinishIgnoresTheRun);
         let open = self.content.open.get(&run.key);
         // Ours too is what a repair opened whose answer was lost.
         if let Some(open) = open.filter(|open| is_claim(&open.identity, run) || ignores) {
             let run = open.identity.clone();
-            if locked {
+            if locked || run_locked {
                 return Finished::NotNow;
             }
             self.content.open.remove(&run.key);
@@ -67,7 +68,7 @@ impl Database {
         if self.open_exactly(run).is_none() {
             return Finished::Recorded { row: None };
         }
-        if self.locked.contains(&run.key) {
+        if self.locked.contains(&run.key) || self.locked_runs.contains(&run.key) {
             return Finished::NotNow;
         }
         self.content.open.remove(&run.key);

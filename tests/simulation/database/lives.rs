@@ -8,7 +8,11 @@ use tenantcron::model::{Refresh, Refreshed, Release, Repair, Repaired, RowValue,
 impl Database {
     pub(super) fn refresh(&mut self, refresh: &Refresh) -> Refreshed {
         let now = self.now;
+        let locked = self.locked_runs.contains(&refresh.run.key);
         if let Some(open) = self.open_exactly(&refresh.run) {
+            if locked {
+                return Refreshed::NotNow;
+            }
             open.alive_at = open.alive_at.max(now);
             (open.pid, open.pid_start) = (refresh.pid.or(open.pid), refresh.pid_start.or(open.pid_start));
             return Refreshed::Confirmed;
@@ -31,6 +35,7 @@ impl Database {
         let open = self.content.open.get(&release.key);
         let frees = match (&release.run, open) {
             (None, open) => open.is_none(),
+            (Some(_), Some(_)) if self.locked_runs.contains(&release.key) => false,
             (Some(run), Some(open)) => open.identity == *run && (ignores || open.alive_at < silent_since),
             (Some(_), None) => false,
         };
@@ -67,7 +72,7 @@ impl Database {
             .map(|open| (is_claim(&open.identity, run) || open.is_process(run, process), open.identity.clone()));
         let closed = !forgets && self.content.finished.iter().any(|done| is_claim(&done.identity, run));
         let identity = match ours {
-            Some((true, identity)) if held => identity,
+            Some((true, identity)) if held && !self.locked_runs.contains(key) => identity,
             Some((true, _)) => return Repaired::NotNow,
             _ if closed => return Repaired::Closed,
             Some((false, _)) => return Repaired::Another,

@@ -33,6 +33,9 @@ impl World {
                 }
             },
         };
+        if judged == Judged::Dead {
+            self.let_go(id, place);
+        }
         self.trace.count("judged", &judged);
         events.push(Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict });
         events
