@@ -10,7 +10,7 @@ CARGO ?= cargo
 binary = $(or $(CARGO_TARGET_DIR),target)/release/tenantcron
 INSTALL = install
 
-.PHONY: help build demo test chaos check bench install deps
+.PHONY: help build demo test chaos simulate check bench install deps
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,6 +29,10 @@ test: deps ## the whole suite; its tests mostly wait, so more of them at once th
 chaos: deps ## MINUTES=n SEED=s: three nodes and a server under random faults, judged (`make test` has two minutes of it)
 	CHAOS_MINUTES=$(or $(MINUTES),10) CHAOS_SEED=$(SEED) \
 	    $(CARGO) test --locked --test chaos three_nodes_under_faults -- --nocapture
+
+simulate: ## SEEDS=n: nights of the core in a fake world; SEED=n: that one, shrunk where it fails (WHOLE=1: not)
+	SEEDS=$(or $(SEEDS),100000) SEED=$(SEED) $(if $(WHOLE),WHOLE=1) \
+	    $(CARGO) test --locked --test simulation the_invariants_hold -- --nocapture
 
 check: ## format and lints
 	$(CARGO) fmt --check

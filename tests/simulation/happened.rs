@@ -1,6 +1,6 @@
 //! What must have happened in many nights, lest they prove nothing.
 
-pub const HAPPENED: [&str; 84] = [
+pub const HAPPENED: [&str; 85] = [
     "action Exit",
     "action Forget",
     "action Renumber",
@@ -33,6 +33,7 @@ pub const HAPPENED: [&str; 84] = [
     "meddling SetsDone",
     "meddling SetsNeeded",
     "meddling WritesNonsense",
+    "locks LetGo",
     "mischief ChangeSources",
     "mischief Cut",
     "mischief DatabaseDown",

@@ -80,6 +80,7 @@ impl World {
                 let now = self.now;
                 let store = &mut self.databases[database.0 as usize];
                 store.locked.remove(&key);
+                store.locked_runs.remove(&key);
                 store.hindered_at = now;
             }
             What::ForeignDone(database, tenant, since) => self.foreign_done(database, tenant, since),

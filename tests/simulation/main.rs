@@ -25,7 +25,8 @@ use nights::{ENOUGH, invariant, night, nights, planned, quietly};
 use shrink::shrink;
 use std::collections::BTreeSet;
 
-const SEEDS: u64 = 5_000;
+/// About a minute on two processors that have other tests to run.
+const SEEDS: u64 = 15_000;
 /// Lines of a trace.
 const SHOWN: usize = 250;
 

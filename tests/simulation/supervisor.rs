@@ -52,6 +52,8 @@ pub struct Supervisor {
     /// How often another program took its place.
     pub generation: u32,
     pub slots_above: bool,
+    /// When slots were last searched for what was left behind.
+    pub searched_at: Option<u64>,
     /// Slots that no run holds yet.
     pub slots: Vec<u32>,
     /// By the tenant's place.
@@ -130,6 +132,7 @@ impl Supervisor {
             upgrade: None,
             generation: 0,
             slots_above: true,
+            searched_at: None,
             slots: Vec::new(),
             runs: BTreeMap::new(),
             ended: BTreeSet::new(),

@@ -40,12 +40,8 @@ impl World {
                     assert!(fine, "records: run {} of {} is undone, and was started", run.id, run.key);
                 }
                 Deed::Released { key, run } => self.check_released(id, database, key, run.as_ref()),
-                Deed::Repaired { run, of } => {
+                Deed::Repaired { of, .. } => {
                     let key = self.key_of(database, of);
-                    let now = RunKey { started_at: run.started_at, ..key };
-                    if now != key {
-                        self.ledger.aliases.insert(now, key);
-                    }
                     self.ledger.lost_by_failover.remove(&key);
                     // A claim that the copy remembers of another program may be long over.
                     self.ledger.foreign.remove(&(database, key.tenant));

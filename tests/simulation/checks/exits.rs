@@ -46,7 +46,7 @@ impl World {
                     let store = self.store(*database);
                     let quiet_since = store.hindered_at.max(store.down_until) + 45_000_000;
                     let cut = self.nodes[supervisor.node].cuts.iter().any(|(_, until)| until + 45_000_000 > self.now);
-                    store.locked.is_empty() && quiet_since < self.now && !cut
+                    store.locked.is_empty() && store.locked_runs.is_empty() && quiet_since < self.now && !cut
                 };
                 let quiet = self.plan.odds.late + self.plan.odds.unreachable == 0.0;
                 let open = databases_of(&supervisor.unrecorded);

@@ -37,8 +37,6 @@ pub struct Ledger {
     pub lost_by_failover: BTreeSet<RunKey>,
     /// When each run was claimed or confirmed last, whatever became of the database since.
     pub confirmed: BTreeMap<RunKey, u64>,
-    /// Runs that a repair opened under another time, and what they were before.
-    pub aliases: BTreeMap<RunKey, RunKey>,
     /// Rows that another program works on.
     pub foreign: BTreeSet<(DatabaseId, usize)>,
     /// Rows that somebody meddled with.

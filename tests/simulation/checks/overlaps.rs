@@ -11,6 +11,8 @@ use tenantcron::scheduler::Mode;
 
 /// Whoever was stopped and goes on needs so long to look and to kill.
 pub const SETTLED: u64 = 2_000_000;
+/// Who adopts a run whose lease may be over first asks after it.
+const ADOPTED: u64 = 6_000_000;
 
 impl World {
     pub fn overlaps(&mut self, tree: &Tree) {
@@ -72,7 +74,7 @@ impl World {
         };
         let kept = !lost
             && self.runs_for(tree.keeper, SETTLED)
-            && tree.kept_since + SETTLED < self.now
+            && tree.kept_since + ADOPTED < self.now
             && self.ledger.started.contains(&run);
         let by = &self.supervisors[id.0].name;
         assert!(!kept, "fence: {by} takes over a run that its supervisor watches: {tree:?}");

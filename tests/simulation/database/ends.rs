@@ -1,30 +1,30 @@
 //! Ends and claims taken back: `finish.sql`, `finish_rest.sql`, `undo.sql`.
 
-use super::{Closed, Database, Deed, DoneRow};
+use super::{Closed, Database, Deed, DoneRow, is_claim};
 use crate::flaws::Flaw;
 use tenantcron::model::{Becomes, DbTime, Finish, Finished, Outcome, RowValue, RunId, RunIdentity};
 
 impl Database {
     pub(super) fn finish(&mut self, finish: &Finish) -> Finished {
         let (run, closed) = (&finish.run, Closed::of(finish));
-        let process = (finish.pid, finish.pid_start);
         let ended_at = (self.now - finish.ended_ago).max(run.started_at);
         let locked = self.locked.contains(&run.key);
+        let run_locked = self.locked_runs.contains(&run.key);
         let ignores = self.flaw == Some(Flaw::FinishIgnoresTheRun);
         let open = self.content.open.get(&run.key);
         // Ours too is what a repair opened whose answer was lost.
-        if let Some(open) = open.filter(|open| open.is_of(run, process) || ignores) {
+        if let Some(open) = open.filter(|open| is_claim(&open.identity, run) || ignores) {
             let run = open.identity.clone();
-            if locked {
+            if locked || run_locked {
                 return Finished::NotNow;
             }
             self.content.open.remove(&run.key);
             self.deeds.push(Deed::Closed { run: run.clone(), closed: closed.clone() });
-            self.content.finished.push(DoneRow { identity: run, process, closed });
+            self.content.finished.push(DoneRow { identity: run, closed });
             let flips = self.value(&finish.run.key) == Some(&RowValue::Running);
             return Finished::Recorded { row: flips.then(|| self.flip(finish, ended_at)) };
         }
-        let known = self.content.finished.iter().rfind(|done| done.is_of(run, process));
+        let known = self.content.finished.iter().rfind(|done| is_claim(&done.identity, run));
         if let Some(known) = known {
             return if known.closed.says_the_same(&closed) {
                 Finished::Recorded { row: None }
@@ -40,7 +40,7 @@ impl Database {
         }
         let identity = RunIdentity { id: RunId(self.next_id()), ..run.clone() };
         self.deeds.push(Deed::Inserted { run: identity.clone(), closed: closed.clone() });
-        self.content.finished.push(DoneRow { identity, process, closed });
+        self.content.finished.push(DoneRow { identity, closed });
         let Some(row) = self.content.rows.get(&run.key) else { return Finished::Recorded { row: None } };
         let flips = match row.value {
             RowValue::Needed => finish.becomes == Becomes::Done && row.updated_at < run.started_at,
@@ -68,7 +68,7 @@ impl Database {
         if self.open_exactly(run).is_none() {
             return Finished::Recorded { row: None };
         }
-        if self.locked.contains(&run.key) {
+        if self.locked.contains(&run.key) || self.locked_runs.contains(&run.key) {
             return Finished::NotNow;
         }
         self.content.open.remove(&run.key);

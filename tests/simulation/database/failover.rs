@@ -18,6 +18,7 @@ impl Database {
         self.era += 1;
         self.epoch += step;
         self.locked.clear();
+        self.locked_runs.clear();
         std::mem::replace(&mut self.content, copy.content)
     }
 }

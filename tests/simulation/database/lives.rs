@@ -1,14 +1,18 @@
 //! Lives confirmed, repaired, and taken from those who are silent: `refresh.sql`, `release.sql`, and what
 //! `src/model/exchange.rs` says of a repair.
 
-use super::{Closed, Database, Deed, DoneRow, OpenRow};
+use super::{Closed, Database, Deed, DoneRow, OpenRow, is_claim};
 use crate::flaws::Flaw;
 use tenantcron::model::{Refresh, Refreshed, Release, Repair, Repaired, RowValue, RunId, RunIdentity};
 
 impl Database {
     pub(super) fn refresh(&mut self, refresh: &Refresh) -> Refreshed {
         let now = self.now;
+        let locked = self.locked_runs.contains(&refresh.run.key);
         if let Some(open) = self.open_exactly(&refresh.run) {
+            if locked {
+                return Refreshed::NotNow;
+            }
             open.alive_at = open.alive_at.max(now);
             (open.pid, open.pid_start) = (refresh.pid.or(open.pid), refresh.pid_start.or(open.pid_start));
             return Refreshed::Confirmed;
@@ -31,6 +35,7 @@ impl Database {
         let open = self.content.open.get(&release.key);
         let frees = match (&release.run, open) {
             (None, open) => open.is_none(),
+            (Some(_), Some(_)) if self.locked_runs.contains(&release.key) => false,
             (Some(run), Some(open)) => open.identity == *run && (ignores || open.alive_at < silent_since),
             (Some(_), None) => false,
         };
@@ -45,8 +50,7 @@ impl Database {
     pub fn free(&mut self, key: &str) -> Option<OpenRow> {
         let run = self.content.open.remove(key);
         if let Some(run) = &run {
-            let process = (run.pid, run.pid_start);
-            self.content.finished.push(DoneRow { identity: run.identity.clone(), process, closed: Closed::lost() });
+            self.content.finished.push(DoneRow { identity: run.identity.clone(), closed: Closed::lost() });
         }
         if let Some(row) = self.content.rows.get_mut(key) {
             row.value = RowValue::Needed;
@@ -61,10 +65,14 @@ impl Database {
         let held = usable && !self.locked.contains(key);
         let process = (repair.pid, repair.pid_start);
         let forgets = self.flaw == Some(Flaw::RepairForgets);
-        let ours = self.content.open.get(key).map(|open| (open.is_of(run, process), open.identity.clone()));
-        let closed = !forgets && self.content.finished.iter().any(|done| done.is_of(run, process));
+        let ours = self
+            .content
+            .open
+            .get(key)
+            .map(|open| (is_claim(&open.identity, run) || open.is_process(run, process), open.identity.clone()));
+        let closed = !forgets && self.content.finished.iter().any(|done| is_claim(&done.identity, run));
         let identity = match ours {
-            Some((true, identity)) if held => identity,
+            Some((true, identity)) if held && !self.locked_runs.contains(key) => identity,
             Some((true, _)) => return Repaired::NotNow,
             _ if closed => return Repaired::Closed,
             Some((false, _)) => return Repaired::Another,

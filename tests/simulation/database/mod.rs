@@ -8,7 +8,7 @@ mod lives;
 mod rows;
 
 pub use failover::Copy;
-pub use rows::{Closed, Deed, DoneRow, OpenRow, Row};
+pub use rows::{Closed, Deed, DoneRow, OpenRow, Row, is_claim};
 
 use crate::flaws::Flaw;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,8 @@ pub struct Database {
     pub era: u32,
     /// Rows that an application holds locked.
     pub locked: BTreeSet<String>,
+    /// Keys whose open run somebody holds locked.
+    pub locked_runs: BTreeSet<String>,
     /// Out of reach until this.
     pub down_until: u64,
     /// When it was last hindered from recording: down, cut off, or a row locked.

@@ -28,7 +28,6 @@ pub struct OpenRow {
 #[derive(Debug, Clone)]
 pub struct DoneRow {
     pub identity: RunIdentity,
-    pub process: (Option<i32>, Option<i64>),
     pub closed: Closed,
 }
 
@@ -89,9 +88,10 @@ impl Row {
 }
 
 impl OpenRow {
-    /// The same claim, or the same process of the same claimer: whatever its id, which is another after a repair.
-    pub fn is_of(&self, run: &RunIdentity, process: (Option<i32>, Option<i64>)) -> bool {
-        is_same((&self.identity, (self.pid, self.pid_start)), (run, process))
+    /// The same process of the same claimer.
+    pub fn is_process(&self, run: &RunIdentity, process: (Option<i32>, Option<i64>)) -> bool {
+        let claimer = (&self.identity.node, &self.identity.host) == (&run.node, &run.host);
+        claimer && process.0.is_some() && (self.pid, self.pid_start) == process
     }
 }
 
@@ -110,16 +110,7 @@ impl Closed {
     }
 }
 
-impl DoneRow {
-    /// As [`OpenRow::is_of`].
-    pub fn is_of(&self, run: &RunIdentity, process: (Option<i32>, Option<i64>)) -> bool {
-        is_same((&self.identity, self.process), (run, process))
-    }
-}
-
-type Named<'a> = (&'a RunIdentity, (Option<i32>, Option<i64>));
-
-fn is_same((one, process): Named<'_>, (other, other_process): Named<'_>) -> bool {
-    let claimer = (&one.key, &one.node, &one.host) == (&other.key, &other.node, &other.host);
-    claimer && ((process.0.is_some() && process == other_process) || one.started_at == other.started_at)
+/// The same claim, whatever its number, which is another after a repair.
+pub fn is_claim(one: &RunIdentity, other: &RunIdentity) -> bool {
+    (&one.key, one.started_at, &one.node, &one.host) == (&other.key, other.started_at, &other.node, &other.host)
 }

@@ -46,6 +46,22 @@ impl Host {
         self.locks.get(&tenant).filter(|_| !claiming).and_then(|held| held.daemon.or(held.tree))
     }
 
+    /// Gives up a lock, and the slots that go with it, which only a daemon holds that a run left behind, as
+    /// `src/process/let_go.rs` does. True if it could.
+    pub fn let_go(&mut self, tenant: usize, living: impl Fn(SupervisorId) -> bool) -> bool {
+        let Some(held) = self.locks.get(&tenant).copied() else { return false };
+        let here = self.name();
+        let Some(file) = self.files.get(&tenant).filter(|file| file.host == here) else { return false };
+        let (Some(process), Some(supervisor)) = (file.process, file.supervisor) else { return false };
+        if self.process_lives(process) || living(supervisor) || self.keepers.contains_key(&tenant) {
+            return false;
+        }
+        assert_eq!((held.supervisor, held.tree), (None, None), "locks: one is let go of that is in use");
+        self.locks.remove(&tenant);
+        self.slots.retain(|_, slot| slot.daemon != held.daemon);
+        true
+    }
+
     pub fn is_locked(&self, tenant: usize) -> bool {
         self.locks.contains_key(&tenant)
     }

@@ -21,6 +21,7 @@ impl Host {
         &self,
         tenant: usize,
         run: &OpenRun,
+        silent: bool,
         me: SupervisorId,
         living: impl Fn(SupervisorId) -> bool,
         flaw: Option<Flaw>,
@@ -37,7 +38,9 @@ impl Host {
         if self.is_locked(tenant) && content.supervisor.is_some_and(|by| by != me && living(by)) {
             return Judged::Supervised;
         }
-        let verdict = self.by_process(tenant, run, me, &content, in_row);
+        // Where nobody left a word the folder was emptied, and a process may live that nothing leads to.
+        let wordless = !self.files.contains_key(&tenant) && !silent;
+        let verdict = self.by_process(tenant, run, me, &content, in_row, wordless);
         match verdict {
             Judged::Living(_) | Judged::Dead if self.keepers.get(&tenant).is_some_and(|keeper| *keeper != me) => {
                 Judged::Supervised
@@ -53,12 +56,14 @@ impl Host {
         me: SupervisorId,
         content: &LockFile,
         in_row: Option<Process>,
+        wordless: bool,
     ) -> Judged {
         let names_it = content.run == Some((run.identity.id, run.identity.started_at));
         match content.process.filter(|_| names_it).or(in_row) {
             Some(process) if self.process_lives(process) => Judged::Living(process),
             Some(_) => Judged::Dead,
             None if !names_it && content.supervisor == Some(me) => Judged::Dead,
+            None if wordless => Judged::Claimed,
             None => self.by_lock(tenant),
         }
     }

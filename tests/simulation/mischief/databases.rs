@@ -108,11 +108,17 @@ impl World {
         }
     }
 
-    pub(super) fn lock_row(&mut self, tenant: usize, long: u64) {
+    pub(super) fn lock_row(&mut self, tenant: usize, run: bool, long: u64) {
         let listed = &self.plan.tenants[tenant];
         let (database, key) = (listed.database, listed.key.clone());
-        self.databases[database.0 as usize].locked.insert(key.clone());
-        self.say(|_| format!("an application locks the row of t{tenant} for {:.1} s", long as f64 / 1e6));
+        let store = &mut self.databases[database.0 as usize];
+        if run {
+            store.locked_runs.insert(key.clone())
+        } else {
+            store.locked.insert(key.clone())
+        };
+        let what = if run { "run" } else { "row" };
+        self.say(|_| format!("an application locks the {what} of t{tenant} for {:.1} s", long as f64 / 1e6));
         self.after(long, What::RowUnlocked(database, key));
     }
 

@@ -19,7 +19,7 @@ impl World {
             Deed::DatabaseDown { database, long } => self.take_down(database, long),
             Deed::Cut { node, database, long } => self.cut(node, database, long),
             Deed::Failover { database, behind, down, step } => self.plan_failover(database, behind, down, step),
-            Deed::LockRow { tenant, long } => self.lock_row(tenant, long),
+            Deed::LockRow { tenant, run, long } => self.lock_row(tenant, run, long),
             Deed::Foreign { tenant, work } => self.claim_by_another_program(tenant, work),
             Deed::Operate { tenant, verb, tells } => self.operate(tenant, verb, tells),
             Deed::Meddle { tenant, by } => self.meddle_with_a_row(tenant, by),
@@ -51,6 +51,7 @@ impl World {
             database.hindered_at = self.now;
             database.down_until = database.down_until.min(self.now);
             database.locked.clear();
+            database.locked_runs.clear();
             let now = database.time(self.now);
             let releases = self.plan.rules.stale_action == StaleAction::Release;
             for (key, row) in &mut database.content.rows {

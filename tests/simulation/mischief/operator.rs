@@ -56,7 +56,7 @@ impl World {
         };
         let nobody = crate::supervisor::SupervisorId(usize::MAX);
         let living = |id: crate::supervisor::SupervisorId| self.supervisors[id.0].lives;
-        let dead = host.judge(tenant, &open, nobody, living, None) == Judged::Dead && !host.is_locked(tenant);
+        let dead = host.judge(tenant, &open, false, nobody, living, None) == Judged::Dead && !host.is_locked(tenant);
         let kept = host.file_naming(&open).is_some();
         if self.store(database).locked.contains(&key) || (ours && (!dead || kept)) || (!ours && !force) {
             return;

@@ -56,8 +56,10 @@ pub enum Deed {
         down: u64,
         step: i64,
     },
+    /// The status row, or the open run.
     LockRow {
         tenant: usize,
+        run: bool,
         long: u64,
     },
     /// Another program claims a row; works so long, or forgets it.
@@ -150,7 +152,7 @@ fn one(plan: &Plan, rng: &mut fastrand::Rng) -> Deed {
             down: span(rng, 1_000, 20_000_000),
             step: if rng.bool() { 0 } else { rng.i64(-3_000_000..3_000_000) },
         },
-        17..24 => Deed::LockRow { tenant, long: span(rng, 1_000, 20_000_000) },
+        17..24 => Deed::LockRow { tenant, run: rng.f64() < 0.3, long: span(rng, 1_000, 20_000_000) },
         24..32 => {
             let work = (rng.f64() < 0.8).then(|| rng.u64(1_000_000..40_000_000));
             Deed::Foreign { tenant, work }

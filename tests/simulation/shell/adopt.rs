@@ -9,12 +9,12 @@ use tenantcron::scheduler::{Event, Unknown, Verdict};
 impl World {
     /// The answer, and before it what the state folder says.
     pub fn examine(&mut self, id: SupervisorId, unknown: &Unknown) -> Vec<Event> {
-        let Unknown { tenant, run, may_adopt, silent: _ } = unknown;
+        let Unknown { tenant, run, may_adopt, silent } = unknown;
         let place = self.plan.place(tenant);
         let unreadable = self.unreadable(id);
         let host = &self.hosts[self.supervisors[id.0].host];
         let living = |other: SupervisorId| self.supervisors[other.0].lives;
-        let judged = host.judge(place, run, id, living, self.plan.flaw);
+        let judged = host.judge(place, run, *silent, id, living, self.plan.flaw);
         let key = self.key_of(self.plan.tenants[place].database, &run.identity);
         let mut events = Vec::new();
         let verdict = match judged {
@@ -33,6 +33,9 @@ impl World {
                 }
             },
         };
+        if judged == Judged::Dead {
+            self.let_go(id, place);
+        }
         self.trace.count("judged", &judged);
         events.push(Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict });
         events

@@ -49,14 +49,19 @@ impl World {
 
     fn lock(&mut self, id: SupervisorId, tenants: &[TenantName], slots: u32) {
         self.check_lock(id, tenants, slots);
-        let taken = self.take_slots(id, slots);
+        let mut taken = self.take_slots(id, slots);
+        if taken < slots && self.free_slots_left_behind(id) {
+            taken += self.take_slots(id, slots - taken);
+        }
         let (mut won, mut held) = (Vec::new(), Vec::new());
         if slots == 0 || taken > 0 {
             for tenant in tenants {
                 let place = self.plan.place(tenant);
                 if self.unreadable(id) {
                     held.push((tenant.clone(), None));
-                } else if self.host_of(id).lock(place, id) {
+                } else if self.host_of(id).lock(place, id)
+                    || (self.let_go(id, place) && self.host_of(id).lock(place, id))
+                {
                     won.push(tenant.clone());
                 } else {
                     let living = |other: SupervisorId| self.supervisors[other.0].lives;
@@ -86,6 +91,30 @@ impl World {
         supervisor.slots.extend(&taken);
         self.check_slots(id, &taken);
         u32::try_from(taken.len()).unwrap()
+    }
+
+    pub(super) fn let_go(&mut self, id: SupervisorId, tenant: usize) -> bool {
+        let living = |other: SupervisorId| self.supervisors[other.0].lives;
+        let let_go = self.plan.may_fetch && self.hosts[self.supervisors[id.0].host].let_go(tenant, living);
+        if let_go {
+            self.trace.count("locks", &"LetGo");
+        }
+        let_go
+    }
+
+    /// What daemons of runs that are over hold of the slots, looked into once a minute.
+    fn free_slots_left_behind(&mut self, id: SupervisorId) -> bool {
+        let now = self.now;
+        let supervisor = &mut self.supervisors[id.0];
+        if supervisor.searched_at.is_some_and(|at| at + 60_000_000 > now) {
+            return false;
+        }
+        supervisor.searched_at = Some(now);
+        let held = self.host_of(id).locks.iter().filter(|(_, held)| held.daemon.is_some());
+        let tenants: Vec<_> = held.map(|(tenant, _)| *tenant).collect();
+        let own = |world: &Self, tenant: &usize| world.supervisors[id.0].runs.contains_key(tenant);
+        let others: Vec<_> = tenants.into_iter().filter(|tenant| !own(self, tenant)).collect();
+        others.into_iter().filter(|tenant| self.let_go(id, *tenant)).count() > 0
     }
 
     fn unlock(&mut self, id: SupervisorId, tenants: &[TenantName], slots: u32) {
