@@ -169,10 +169,12 @@ fn sslmode_means_what_it_means_to_libpq() {
 fn a_tenant_runs_over_a_verified_session() {
     let it = secured();
     let rest = format!("sslmode=verify-full&sslrootcert={}&hostaddr=127.0.0.1", it.file("ca.crt"));
-    let supervisor = with(&it.url(&format!("safe:{PASSWORD_IN_URL}"), "db.test", &rest)).prepare();
-    let output = supervisor.command(&["run", "--once"]);
+    // The database is that of the tests beside this one, the tenant its own.
+    let url = it.url(&format!("safe:{PASSWORD_IN_URL}"), "db.test", &rest);
+    let supervisor = with(&url).tenants(&["alone"]).prepare();
+    let output = supervisor.command(&["run", "--once", "-v"]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(supervisor.journal().read().ended("a"), 1);
+    assert_eq!(supervisor.journal().read().ended("alone"), 1, "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A password file in a folder of its own.
