@@ -154,7 +154,8 @@ impl World {
 
     fn bury_if_gone(&mut self, host: usize, pid: i32) {
         if self.hosts[host].trees.get(&pid).is_some_and(|tree| !tree.lives()) {
-            self.hosts[host].bury(pid);
+            let now = self.now;
+            self.hosts[host].bury(now, pid);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Two trees of one tenant where the contract cannot exclude it: the one whose run is not the open one is ended, as soon as
 //! somebody runs who watches it and hears of it.
 
+use crate::database::OpenRow;
 use crate::host::{Excuse, RunKey, Tree};
 use crate::plan::Kind;
 use crate::supervisor::SupervisorId;
@@ -17,29 +18,30 @@ const ADOPTED: u64 = 6_000_000;
 impl World {
     pub fn overlaps(&mut self, tree: &Tree) {
         self.trace.count("overlap", &tree.excuse);
-        // Two looks, a deadline and a pause of the line, and what a stubborn child takes.
-        let bound = 2 * self.plan.rules.poll + Duration::from_secs(60 + 30) + self.plan.rules.kill_after;
+        // A look, and what a stubborn child takes.
+        let bound = self.plan.rules.poll + self.plan.rules.kill_after + Duration::from_secs(10);
         let (run, since) = (tree.run, self.now);
         self.after_duration(bound, What::MustHaveEnded(run, since));
     }
 
     pub fn check_overlap_ended(&mut self, run: RunKey, since: u64) {
-        let Some(tree) = self.trees().find(|tree| tree.run == run) else { return };
-        if tree.excuse.is_none() {
-            return;
-        }
-        let keeper = &self.supervisors[tree.keeper.0];
+        let tenant = &self.plan.tenants[run.tenant];
         let store = self.store(run.database);
+        let Some(tree) = self.trees().find(|tree| tree.run == run && tree.excuse.is_some()) else { return };
+        let keeper = &self.supervisors[tree.keeper.0];
         let hindered = store.hindered_at >= since
-            || store.down_until > since
             || self.nodes[keeper.node].cuts.iter().any(|(_, until)| *until > since)
+            || self.ledger.by_hand.contains(&(run.database, run.tenant))
             || self.plan.odds.late > 0.0;
-        let watched = self.runs_for(tree.keeper, self.now - since) && keeper.rules.mode == Mode::Daemon;
-        let another =
-            store.open_run(&self.plan.tenants[run.tenant].key).is_some_and(|open| open.identity.id != tree.id);
+        let watched = self.runs_for(tree.keeper, self.now - since)
+            && keeper.rules.mode == Mode::Daemon
+            && tree.kept_since <= since;
+        let opened = |open: &OpenRow| open.identity.id != tree.id && open.identity.started_at <= store.time(since);
+        let another = store.open_run(&tenant.key).is_some_and(opened);
+        let name = &tenant.tenant.name;
         assert!(
             hindered || !watched || !another,
-            "overlap: {tree:?} was not ended although another run of its tenant is open since {since}"
+            "overlap: {name} was not ended, another run is open since {since}: {tree:?}"
         );
     }
 
