@@ -112,6 +112,8 @@ impl Scheduler {
         self.full_groups.clear();
         if down {
             self.keep_end(id);
+        } else {
+            self.watch_ends();
         }
         self.touch(id);
     }
