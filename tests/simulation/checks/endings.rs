@@ -75,11 +75,10 @@ impl World {
     ) {
         let elsewhere = run.host != self.supervisors[id.0].identity().host;
         let store = self.store(database);
-        let slack = Duration::from_secs(if store.era > 0 { 10 } else { 0 });
-        let silent = store.time(self.now).since(alive_at) + slack;
-        // A sign of life may have come late.
-        let fine =
-            closed.outcome != Outcome::Lost || !elsewhere || self.ledger.late_life || silent >= Duration::from_secs(75);
+        let silent = store.time(self.now).since(alive_at);
+        // A sign of life may have come late, or been lost by a failover.
+        let unclear = self.ledger.late_life || store.era > 0;
+        let fine = closed.outcome != Outcome::Lost || !elsewhere || unclear || silent >= Duration::from_secs(75);
         assert!(fine, "silence: run {} of {} is lost {silent:?} after its last sign of life", run.id, run.key);
     }
 

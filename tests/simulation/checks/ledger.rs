@@ -39,8 +39,8 @@ pub struct Ledger {
     pub confirmed: BTreeMap<RunKey, u64>,
     /// Rows that another program works on.
     pub foreign: BTreeSet<(DatabaseId, usize)>,
-    /// Rows that somebody meddled with.
-    pub by_hand: BTreeSet<(DatabaseId, usize)>,
+    /// Rows that somebody meddled with, and when last.
+    pub by_hand: BTreeMap<(DatabaseId, usize), u64>,
     /// The `updated_at` that each key of a calm night had before its newest claim.
     pub before: BTreeMap<String, tenantcron::model::DbTime>,
     /// A machine that was rebooted had sent something that arrived after it was back.
