@@ -24,7 +24,7 @@ demo: ## twelve tenants for a minute, on a private PostgreSQL; leaves nothing be
 	@tests/demo.sh
 
 test: deps ## the whole suite; its tests mostly wait, so more of them at once than there are CPUs
-	RUST_TEST_THREADS=6 $(CARGO) test --locked
+	CHAOS_SEED=$${CHAOS_SEED:-1} RUST_TEST_THREADS=6 $(CARGO) test --locked
 
 chaos: deps ## MINUTES=n SEED=s: three nodes and a server under random faults, judged (`make test` has two minutes of it)
 	CHAOS_MINUTES=$(or $(MINUTES),10) CHAOS_SEED=$(SEED) \

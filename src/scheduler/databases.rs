@@ -22,8 +22,8 @@ pub(super) struct Database {
     pub keys: Arc<[String]>,
     /// Its `now()`, and when it told it.
     pub clock: Option<(DbTime, Moment)>,
-    /// When it was asked for what it told then.
-    pub asked: Moment,
+    /// What it told last, and when it was asked for that.
+    pub asked: Option<(DbTime, Moment)>,
     /// What it told the first time.
     pub first_told: Option<DbTime>,
     pub health: Health,
@@ -56,8 +56,6 @@ pub(super) struct Database {
     pub resets: Vec<TenantId>,
     pub releases: Vec<Release>,
     pub claim: Pending,
-    /// A limit was reached: no claim before this, or before a run of ours has ended.
-    pub claims_after: Moment,
     pub filed: Option<Moment>,
 }
 
@@ -132,6 +130,16 @@ impl InFlight {
 }
 
 impl Database {
+    /// An answer tells a time between its sending and its coming. Where the clock that was carried forward lies between
+    /// the two as well, it is the better one: an answer may have been held back for long.
+    fn tell_time(&mut self, told: DbTime, sent: Moment, came: Moment) {
+        let carried = self.clock.map(|(then, at)| then + came.since(at));
+        if carried.is_none_or(|carried| carried < told || carried > told + came.since(sent)) {
+            self.clock = Some((told, came));
+        }
+        self.asked = Some((told, sent));
+    }
+
     pub fn poll_by(&mut self, moment: Moment) {
         if !self.keys.is_empty() {
             self.poll_due = Some(self.poll_due.map_or(moment, |due| due.min(moment)));
@@ -174,10 +182,7 @@ impl Scheduler {
 
     /// A claim for it would go at once.
     pub(super) fn can_talk(&self, id: DatabaseId) -> bool {
-        let ready = |database: &Database| {
-            database.health == Health::Up && database.in_flight.is_none() && database.claims_after <= self.now
-        };
-        self.database(id).is_some_and(ready)
+        self.database(id).is_some_and(|database| database.health == Health::Up && database.in_flight.is_none())
     }
 
     /// The database's time now, as it last told it, carried forward.
@@ -243,8 +248,7 @@ impl Scheduler {
         let spread = self.rng.f64();
         let database = self.databases_mut(id);
         if let Some(now) = now {
-            database.clock = Some((now, moment));
-            database.asked = flight.sent;
+            database.tell_time(now, flight.sent, moment);
             database.first_told.get_or_insert(now);
         }
         database.refuses &= !flight.writes();

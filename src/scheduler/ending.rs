@@ -108,8 +108,6 @@ impl Scheduler {
         let database = self.databases_mut(database);
         database.runs.remove(&id);
         database.to_record.push(id);
-        database.claims_after = now;
-        self.full_groups.clear();
         if down {
             self.keep_end(id);
         } else {

@@ -129,9 +129,6 @@ impl Scheduler {
                 continue;
             }
             if let Some(group) = tenant.listed.tenant.group.as_deref() {
-                if limited && self.full_groups.get(group).is_some_and(|until| *until > self.now) {
-                    continue;
-                }
                 let running = self.counts.groups.get(group).copied().unwrap_or(0);
                 let picked = in_group.entry(group).or_default();
                 if limited && self.rules.group_limit > 0 && running + *picked >= self.rules.group_limit {

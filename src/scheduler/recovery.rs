@@ -11,7 +11,6 @@ use super::state::Scheduler;
 use super::tenant::{Stage, TenantId};
 use crate::model::{DatabaseId, OpenRun, RowValue, RunId, TenantName};
 use std::collections::HashSet;
-use std::time::Duration;
 
 impl Scheduler {
     /// `runs` are the open runs of the rows in `seen`, and all of this instance and node.
@@ -162,9 +161,9 @@ impl Scheduler {
         let age = self.database_now(database).map(|now| now.since(open.identity.started_at)).unwrap_or_default();
         let timeout = state.listed.timeout;
         // Its last refresh was sent by another: at the latest when its database stamped it.
-        let confirmed = self.database(database).map_or(now, |database| {
-            database.asked - database.clock.map_or(Duration::ZERO, |(told, _)| told.since(open.alive_at))
-        });
+        let confirmed = self
+            .database(database)
+            .map_or(now, |database| database.asked.map_or(now, |(told, sent)| sent - told.since(open.alive_at)));
         let mut run = Run::new(open.identity, database, open.group, now);
         run.phase = Phase::Running;
         run.pid = Some((pid, pid_start));

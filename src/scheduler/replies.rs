@@ -7,7 +7,7 @@ use super::notice::Notice;
 use super::rules::Mode;
 use super::run::Why;
 use super::starting::Terms;
-use super::state::{Scheduler, Timer};
+use super::state::Scheduler;
 use super::tenant::{Row, Stage, TenantId};
 use crate::model::{
     Claimed, DatabaseId, Finished, Moment, Polled, Refreshed, Reply, RowValue, StatusRow, Trouble, TroubleKind,
@@ -212,23 +212,9 @@ impl Scheduler {
             let again = self.now + LOOK_AGAIN;
             // A limit that another node has filled is no reason to forget the rows: the next place that we free ourselves
             // is claimed along with its record.
-            let limited = self.rules.shared && self.rules.cluster_limit.max(self.rules.group_limit) > 0;
-            if limited && self.rules.group_limit > 0 {
-                // It may be a group that is full of what is not seen here: the next offer is of others.
-                let groups = left.iter().filter_map(|tenant| self.tenants.get(*tenant)?.listed.tenant.group.clone());
-                let until = again + LOOK_AGAIN;
-                self.full_groups = groups.map(|group| (group, until)).collect();
-                self.timers.insert((until, Timer::Fill));
-            }
-            if limited {
-                self.databases_mut(id).claims_after = again;
-                self.timers.insert((again, Timer::Fill));
-            }
             for tenant in &left {
                 if let Some(state) = self.tenants.get_mut(*tenant) {
-                    if !limited {
-                        state.row = None;
-                    }
+                    state.row = None;
                     let key = state.listed.key.clone();
                     self.databases_mut(id).look_again(key, again);
                 }
@@ -274,6 +260,9 @@ impl Scheduler {
             Polls::Nothing => {}
         }
         self.reconcile(id, polled.runs, &seen, &odd);
+        // In one order: what is replayed must come out the same.
+        let mut seen: Vec<_> = seen.into_iter().collect();
+        seen.sort_unstable();
         for tenant in seen {
             self.touch(tenant);
             self.release_stale(tenant);

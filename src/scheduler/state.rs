@@ -32,8 +32,6 @@ pub struct Scheduler {
     pub(super) counts: Counts,
     pub(super) locking: Option<Locking>,
     pub(super) slots_blocked_until: Moment,
-    /// Groups whose tenants a claim within limits has just left: not offered before this.
-    pub(super) full_groups: HashMap<String, Moment>,
     pub(super) late_now: Vec<TenantName>,
     pub(super) stop: Stop,
     pub(super) record_by: Option<Moment>,
@@ -90,7 +88,6 @@ impl Scheduler {
             counts: Counts::default(),
             locking: None,
             slots_blocked_until: Moment::default(),
-            full_groups: HashMap::new(),
             late_now: Vec::new(),
             stop: Stop::No,
             record_by: None,

@@ -39,7 +39,8 @@ pub fn night(variant: Variant) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let number = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-    let minutes: f64 = number("CHAOS_MINUTES").map_or(2.0, |text| text.parse().expect("CHAOS_MINUTES"));
+    let usual = if variant == Variant::Takeover { 1.0 } else { 2.0 };
+    let minutes: f64 = number("CHAOS_MINUTES").map_or(usual, |text| text.parse().expect("CHAOS_MINUTES"));
     let seed: u64 =
         number("CHAOS_SEED").map_or_else(|| fastrand::u64(..1_000_000), |text| text.parse().expect("CHAOS_SEED"));
     println!("{variant:?}: CHAOS_SEED={seed} CHAOS_MINUTES={minutes}");

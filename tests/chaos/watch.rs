@@ -1,5 +1,6 @@
 //! Looks on while the faults go on: what would be hard to see afterwards fails the test at once.
 
+use super::CLUSTER;
 use super::driver::{Driver, is_run};
 use super::judge::{Evidence, Promises};
 use super::timeline::{nanos, now};
@@ -34,6 +35,8 @@ pub fn watch(driver: &mut Driver, promises: Promises) {
     let (record, lines) = (driver.journal.read(), driver.lines());
     let Some((rows, astray)) = driver.client().map(|client| (rows::runs(client), rows_astray(client))) else { return };
     assert!(astray.is_empty(), "{}", astray.join("\n"));
+    let open: Vec<_> = rows.iter().filter(|row| row.finished_at.is_none()).collect();
+    assert!(open.len() <= CLUSTER, "more runs are open than limits.cluster allows: {open:?}");
     let evidence = Evidence {
         record: &record,
         rows: &rows,

@@ -7,7 +7,8 @@ use crate::support::daemon::{BINARY, Supervisor, output_within};
 use crate::support::proc;
 use crate::support::silent::RefusingPort;
 use crate::support::wait::{eventually, exit_within, secs};
-use crate::support::world::world;
+use crate::support::world::{signal, world};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
@@ -125,7 +126,8 @@ fn it_tells_who_holds_the_lock_of_a_needed_tenant() {
     let pid = eventually(secs(20), "its pid is in the row", || {
         rows.list("SELECT pid::text FROM tenantcron_run WHERE pid IS NOT NULL").pop()
     });
-    // Somebody releases the row although the process lives.
+    // Somebody releases the row although the process lives, and its watcher, who would end it, is stopped.
+    signal(by_hand.id() as i32, Signal::SIGSTOP);
     rows.run("UPDATE tenantcron_run SET finished_at = now(), outcome = 'lost'; UPDATE tenantcron_status SET value = 'needed'");
     supervisor.start();
     await_reasons(&supervisor, &[("a", Some(&format!("lock held (pid {pid})")))]);

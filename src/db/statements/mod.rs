@@ -72,7 +72,7 @@ fn lock_key(words: &[&str]) -> i64 {
 /// A transaction, whose statements see what others committed before each of them. All of it is sent in one flight: where
 /// the network swallows the rest, the server lets go of its locks, the guard of all claims among them, when we have given
 /// up too, and not when TCP does.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '30s'";
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 /// Gives way to whoever holds a lock, within this transaction only.
 const IMPATIENT: &str = "SET LOCAL lock_timeout = '1s'";
 /// Waits a little for a lock, within this transaction only.

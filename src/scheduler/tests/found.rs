@@ -1,7 +1,7 @@
 //! Ends that a dead supervisor left in its file, and those that this one leaves.
 
 use super::bench::{Bench, at, name, open_run, rules, sec, tenant};
-use crate::model::{Becomes, DatabaseId, Finish, Outcome};
+use crate::model::{Becomes, DatabaseId, Finish, Outcome, Reply};
 use crate::scheduler::{Action, AllEnds, Event, Exit, ExitReason, FoundEnd, Mode, Notice, Rules};
 use std::time::Duration;
 
@@ -147,4 +147,19 @@ fn an_end_that_hangs_in_its_exchange_is_kept_after_a_second() {
     assert_eq!(bench.core.unrecorded_ends(AllEnds::No).len(), 1);
     bench.release();
     assert_eq!((bench.core.unrecorded_ends(AllEnds::No).len(), bench.finished.len()), (0, 1));
+}
+
+#[test]
+fn an_answer_that_was_held_back_does_not_set_the_time_of_an_end_back() {
+    let mut bench = Bench::started(rules(), &[("a", "needed", -900)]);
+    bench.pass(sec(5));
+    bench.hold = true;
+    bench.pass(sec(7));
+    // Asked at 10 s and told then, heard at 12 s.
+    bench.waiting.clear();
+    bench.answered(Ok(Reply { now: Some(at(10)), ..Reply::default() }));
+    bench.hold = false;
+    bench.down = true;
+    bench.ends("a", Exit::Code(0));
+    assert_eq!(bench.core.unrecorded_ends(AllEnds::Yes)[0].ended_at, at(12));
 }

@@ -3,7 +3,6 @@
 use super::bench::{Bench, name, open_run, rules, sec, tenant};
 use crate::model::{DatabaseId, Tenant};
 use crate::scheduler::{Event, Exit, Listed, Reason, Rules};
-use std::time::Duration;
 
 const FOUR: [(&str, &str, i64); 4] =
     [("a", "needed", -900), ("b", "needed", -800), ("c", "needed", -700), ("d", "needed", -600)];
@@ -128,24 +127,6 @@ fn a_database_that_is_busy_delays_nobody_elsewhere() {
 }
 
 #[test]
-fn a_place_that_an_own_end_frees_is_claimed_along_with_its_record_although_the_limit_was_reached_before() {
-    let rules = Rules { workers: 2, cluster_limit: 9, ..rules() };
-    let mut bench = Bench::with_rows(rules, &[("a", "needed", -900), ("b", "needed", -800)]);
-    // As where another node fills the limit: of two offers only one is taken.
-    bench.locked = vec!["b".into()];
-    bench.list([tenant("a"), tenant("b")]);
-    assert_eq!(bench.started, ["a"]);
-    bench.locked.clear();
-    let claims = bench.claims().len();
-    bench.pass(Duration::from_millis(500));
-    assert_eq!(bench.claims().len(), claims, "not again and again");
-    bench.ends("a", Exit::Code(0));
-    assert_eq!(bench.started, ["a", "b"], "at once");
-    let exchange = bench.exchanges.iter().rev().find(|(_, exchange)| exchange.claim.is_some()).unwrap();
-    assert_eq!(exchange.1.finish.len(), 1, "in one exchange");
-}
-
-#[test]
 fn a_group_that_is_full_of_what_is_not_seen_here_keeps_no_other_group_waiting() {
     let keys: Vec<String> = (0..8).map(|number| format!("a{number}")).collect();
     let rows_of: Vec<_> = keys.iter().map(|key| (key.as_str(), "needed", -900)).chain([("z", "needed", -10)]).collect();
@@ -154,7 +135,4 @@ fn a_group_that_is_full_of_what_is_not_seen_here_keeps_no_other_group_waiting() 
     bench.list(keys.iter().map(|key| of_group(key, "g")).chain([of_group("z", "h")]));
     bench.pass(sec(10));
     assert_eq!(bench.started, ["z"]);
-    let claims = bench.claims().len();
-    bench.pass(sec(60));
-    assert!(bench.claims().len() > claims + 5, "the others are tried again");
 }
