@@ -3,11 +3,10 @@
 use super::action::Action;
 use super::carried::Hold;
 use super::databases::{Health, InFlight, Polls};
-use super::found::KEEP_AFTER;
 use super::rules::Mode;
 use super::run::RecordAs;
 use super::slots;
-use super::state::{Scheduler, Timer};
+use super::state::Scheduler;
 use super::tenant::{Stage, TenantId};
 use crate::model::{Claim, DatabaseId, Exchange, Offer, Poll, Refresh, Reset, RowValue};
 use std::collections::BTreeMap;
@@ -80,9 +79,6 @@ impl Scheduler {
     fn sent(&mut self, id: DatabaseId, mut exchange: Exchange, mut flight: InFlight) -> Option<Exchange> {
         if exchange.is_empty() {
             return None;
-        }
-        if !flight.finish.is_empty() && !std::mem::replace(&mut self.watching_ends, true) {
-            self.timers.insert((self.now + KEEP_AFTER, Timer::Keep));
         }
         let database = self.databases.get_mut(id.0 as usize)?;
         database.number += 1;

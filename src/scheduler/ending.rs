@@ -110,6 +110,8 @@ impl Scheduler {
         database.to_record.push(id);
         if down {
             self.keep_end(id);
+        } else {
+            self.watch_ends();
         }
         self.touch(id);
     }

@@ -190,18 +190,27 @@ impl Scheduler {
         self.unrecorded_version
     }
 
-    /// Ends that have been under way for long are kept, whatever becomes of their exchange.
+    /// An end is to be recorded: if that takes long it is kept, whatever its exchange, or the one before it, waits for.
+    pub(super) fn watch_ends(&mut self) {
+        if !std::mem::replace(&mut self.watching_ends, true) {
+            self.timers.insert((self.now + KEEP_AFTER, Timer::Keep));
+        }
+    }
+
+    /// Ends that their database has not taken for long are kept.
     pub(super) fn keep_slow_ends(&mut self) {
-        let now = self.now;
-        let flights = || self.databases.iter().filter_map(|database| database.in_flight.as_ref());
-        let slow: Vec<_> = flights()
-            .filter(|flight| flight.sent + KEEP_AFTER <= now)
-            .flat_map(|flight| flight.finish.iter().copied())
-            .collect();
-        self.watching_ends = flights().any(|flight| !flight.finish.is_empty() && flight.sent + KEEP_AFTER > now);
+        self.watching_ends = false;
+        let (mut slow, mut young) = (Vec::new(), false);
+        for database in &self.databases {
+            let said = database.in_flight.iter().flat_map(|flight| &flight.finish);
+            for tenant in database.to_record.iter().chain(said) {
+                let Some(run) = self.tenants.get(*tenant).and_then(|tenant| tenant.run()) else { continue };
+                if run.ended_at + KEEP_AFTER <= self.now { slow.push(*tenant) } else { young = true }
+            }
+        }
         slow.into_iter().for_each(|tenant| self.keep_end(tenant));
-        if self.watching_ends {
-            self.timers.insert((now + KEEP_AFTER, Timer::Keep));
+        if young {
+            self.watch_ends();
         }
     }
 

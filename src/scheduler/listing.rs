@@ -56,7 +56,7 @@ impl Scheduler {
                 self.touch(id);
                 return id;
             }
-            if !known.is_idle() {
+            if !known.is_idle() || known.examining {
                 // Its run belongs to the row that was claimed; it moves when that is recorded.
                 known.present = true;
                 known.moving = Some(Box::new(listed));
@@ -108,7 +108,7 @@ impl Scheduler {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         changed.insert(tenant.listed.database);
         tenant.present = false;
-        if tenant.is_idle() {
+        if tenant.is_idle() && !tenant.examining {
             self.forget(id);
         } else {
             self.touch(id);

@@ -91,6 +91,9 @@ impl Scheduler {
 
     pub(super) fn examine(&mut self, id: DatabaseId, tenant: TenantName, run: OpenRun) {
         self.examining += 1;
+        if let Some(state) = self.tenants.by_name(&tenant).and_then(|tenant| self.tenants.get_mut(tenant)) {
+            state.examining = true;
+        }
         let may_adopt = self.rules.mode == Mode::Daemon && self.is_ours(&run);
         let silent = self.is_long_silent(id, &run);
         self.actions.push(Action::Examine(Unknown { tenant, run, may_adopt, silent }));
@@ -120,6 +123,9 @@ impl Scheduler {
     pub(super) fn examined(&mut self, name: &TenantName, number: RunId, verdict: Verdict) {
         self.examining = self.examining.saturating_sub(1);
         let Some(tenant) = self.tenants.by_name(name) else { return };
+        if let Some(state) = self.tenants.get_mut(tenant) {
+            state.examining = false;
+        }
         let ours = self.tenants.get(tenant).and_then(|state| state.other.as_ref()).is_some_and(|run| self.is_ours(run));
         if self.tenants.get(tenant).and_then(|state| state.run()).is_some_and(Run::lives) {
             return self.other_run_examined(tenant, number, verdict);

@@ -52,7 +52,7 @@ pub struct Scheduler {
     /// Modes that end by themselves wait so long for those.
     pub(super) found_until: Option<Moment>,
     pub(super) unrecorded_version: u64,
-    /// Whether an exchange under way is watched for ends that take long.
+    /// Ends wait to be recorded, and it is watched how long.
     pub(super) watching_ends: bool,
     /// Another machine bears our name, and we leave.
     pub(super) rival: bool,

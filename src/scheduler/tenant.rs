@@ -24,6 +24,8 @@ pub(super) struct TenantState {
     pub stage: Stage,
     /// An open run that we do not watch.
     pub other: Option<OpenRun>,
+    /// It is being examined: the answer must find its tenant, for it may be ours to watch by then.
+    pub examining: bool,
     /// Neither claimed nor reset before this.
     pub not_before: Moment,
     /// Why it waits until then.
@@ -117,6 +119,7 @@ impl TenantState {
             row: None,
             stage: Stage::Idle,
             other: None,
+            examining: false,
             not_before: Moment::default(),
             wait: None,
             backoff: Backoff::default(),

@@ -1,6 +1,6 @@
 //! What must have happened in many nights, lest they prove nothing.
 
-pub const HAPPENED: [&str; 85] = [
+pub const HAPPENED: [&str; 86] = [
     "action Exit",
     "action Forget",
     "action Renumber",
@@ -13,6 +13,7 @@ pub const HAPPENED: [&str; 85] = [
     "deed Reset",
     "deed TakenOver",
     "deed Undone",
+    "disagrees Judged",
     "excuse Failover",
     "excuse Released",
     "excuse Unwatched",

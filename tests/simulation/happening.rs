@@ -90,7 +90,7 @@ impl World {
             What::Heal => self.heal(),
             What::LookIfWell => self.close_if_well(),
             What::MustBeGone(id, frozen_for) => self.must_be_gone(id, frozen_for),
-            What::MustHaveEnded(run, since) => self.check_overlap_ended(run, since),
+            What::MustAgree(run, since) => self.check_agreement(run, since),
             What::PatienceEnds => self.check_patience(),
             What::MembersDie { .. } | What::DaemonDies { .. } => {}
             What::Heard(..)
@@ -154,7 +154,8 @@ impl World {
 
     fn bury_if_gone(&mut self, host: usize, pid: i32) {
         if self.hosts[host].trees.get(&pid).is_some_and(|tree| !tree.lives()) {
-            self.hosts[host].bury(pid);
+            let now = self.now;
+            self.hosts[host].bury(now, pid);
         }
     }
 
@@ -205,7 +206,7 @@ fn addressee(what: &What) -> Option<SupervisorId> {
         | What::Heal
         | What::LookIfWell
         | What::MustBeGone(..)
-        | What::MustHaveEnded(..)
+        | What::MustAgree(..)
         | What::PatienceEnds => None,
     }
 }

@@ -24,6 +24,7 @@ use happened::{HAPPENED, MANY};
 use nights::{ENOUGH, invariant, night, nights, planned, quietly};
 use shrink::shrink;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 /// About a minute on two processors that have other tests to run.
 const SEEDS: u64 = 15_000;
@@ -32,6 +33,13 @@ const SHOWN: usize = 250;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Where a trace stands whole.
+fn keep(seed: u64, trace: &str) -> PathBuf {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("seed-{seed}.txt"));
+    std::fs::write(&kept, trace).unwrap();
+    kept
 }
 
 /// A seed that fails, told as small as it can be made. All of it stands in a file.
@@ -45,8 +53,7 @@ fn tell(seed: u64, broken: &str) -> String {
     };
     let again = quietly(|| night(plan, true));
     let broken = again.broken.unwrap_or_default();
-    let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("seed-{seed}.txt"));
-    std::fs::write(&kept, format!("{}{note}: {broken}\n", again.world.trace.text(usize::MAX))).unwrap();
+    let kept = keep(seed, &format!("{}{note}: {broken}\n", again.world.trace.text(usize::MAX)));
     format!(
         "{}{note}: {broken}\nthe trace stands in {}; not shrunk: WHOLE=1 make simulate SEED={seed}",
         again.world.trace.text(SHOWN),
@@ -73,6 +80,10 @@ fn the_invariants_hold_in_every_night() {
         eprintln!("{}", tell(*seed, broken));
         let all: Vec<_> = result.failed.iter().map(|(seed, text)| format!("SEED={seed}: {text}")).collect();
         panic!("{}", all.join("\n"));
+    }
+    if let Some(seed) = number("SEED") {
+        let trace = quietly(|| night(planned(seed, None), true)).world.trace.text(usize::MAX);
+        eprintln!("all is well in it; its trace stands in {}", keep(seed, &trace).display());
     }
     let missing: Vec<_> = HAPPENED.iter().filter(|thing| !result.tally.contains_key(**thing)).collect();
     assert!(result.nights < MANY || missing.is_empty(), "these never happened: {missing:?}");

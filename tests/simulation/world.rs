@@ -64,8 +64,8 @@ pub enum What {
     LookIfWell,
     /// Unless it was frozen for longer than so long.
     MustBeGone(SupervisorId, u64),
-    /// A tree that overlaps another was ended, if somebody could.
-    MustHaveEnded(RunKey, u64),
+    /// A tree with which the rows disagreed then was ended, or they agree, if somebody could.
+    MustAgree(RunKey, u64),
     PatienceEnds,
 }
 

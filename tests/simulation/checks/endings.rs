@@ -4,7 +4,8 @@ use crate::database::{Closed, Deed, OpenRow, Row};
 use crate::host::{Excuse, RunKey};
 use crate::supervisor::SupervisorId;
 use crate::world::World;
-use tenantcron::model::{DatabaseId, Exchange, Outcome, RowValue, RunIdentity};
+use std::time::Duration;
+use tenantcron::model::{DatabaseId, DbTime, Exchange, Outcome, RowValue, RunIdentity};
 use tenantcron::scheduler::{Mode, StaleAction};
 
 impl World {
@@ -25,7 +26,10 @@ impl World {
                     let exchange = exchange.expect("claims come by exchanges");
                     self.check_order(database, exchange, run);
                 }
-                Deed::Closed { run, closed } => self.check_closed(id, database, run, closed),
+                Deed::Closed { run, closed, alive_at } => {
+                    self.check_silence(id, database, run, closed, *alive_at);
+                    self.check_closed(id, database, run, closed);
+                }
                 Deed::Inserted { run, closed } => {
                     let key = self.key_of(database, run);
                     let lost = self.ledger.lost_by_failover.contains(&key);
@@ -42,6 +46,8 @@ impl World {
                 Deed::Released { key, run } => self.check_released(id, database, key, run.as_ref()),
                 Deed::Repaired { of, .. } => {
                     let key = self.key_of(database, of);
+                    // It is done as of its own end, and due once more.
+                    self.ledger.resets.remove(&(database, key.tenant));
                     self.ledger.lost_by_failover.remove(&key);
                     // A claim that the copy remembers of another program may be long over.
                     self.ledger.foreign.remove(&(database, key.tenant));
@@ -56,6 +62,24 @@ impl World {
         }
         let unrelated = self.store(database).content.rows.get("site-name");
         assert_eq!(unrelated, Some(&Row::of_another_program()), "other rows: another program's was touched");
+    }
+
+    /// On another host, of before a reboot or of the same name, a run is lost only once it was silent for 75 s.
+    fn check_silence(
+        &self,
+        id: SupervisorId,
+        database: DatabaseId,
+        run: &RunIdentity,
+        closed: &Closed,
+        alive_at: DbTime,
+    ) {
+        let elsewhere = run.host != self.supervisors[id.0].identity().host;
+        let store = self.store(database);
+        let silent = store.time(self.now).since(alive_at);
+        // A sign of life may have come late, or been lost by a failover.
+        let unclear = self.ledger.late_life || store.era > 0;
+        let fine = closed.outcome != Outcome::Lost || !elsewhere || unclear || silent >= Duration::from_secs(75);
+        assert!(fine, "silence: run {} of {} is lost {silent:?} after its last sign of life", run.id, run.key);
     }
 
     fn check_closed(&mut self, id: SupervisorId, database: DatabaseId, run: &RunIdentity, closed: &Closed) {

@@ -39,8 +39,8 @@ pub struct Ledger {
     pub confirmed: BTreeMap<RunKey, u64>,
     /// Rows that another program works on.
     pub foreign: BTreeSet<(DatabaseId, usize)>,
-    /// Rows that somebody meddled with.
-    pub by_hand: BTreeSet<(DatabaseId, usize)>,
+    /// Rows that somebody meddled with, and when last.
+    pub by_hand: BTreeMap<(DatabaseId, usize), u64>,
     /// The `updated_at` that each key of a calm night had before its newest claim.
     pub before: BTreeMap<String, tenantcron::model::DbTime>,
     /// A machine that was rebooted had sent something that arrived after it was back.
@@ -95,8 +95,24 @@ impl World {
         let own = self.ledger.truths.iter().filter(|(_, truth)| truth.by == id).map(|(run, _)| *run);
         let forgotten: Vec<_> = own.filter(|run| !kept.contains(run) && !self.is_recorded(*run)).collect();
         for run in forgotten {
+            self.check_kept_in_time(id, run);
             self.ledger.truths.get_mut(&run).unwrap().forgotten = true;
         }
+    }
+
+    /// An end that its database has not taken after a second stands in the file.
+    fn check_kept_in_time(&self, id: SupervisorId, run: RunKey) {
+        let truth = &self.ledger.truths[&run];
+        let supervisor = &self.supervisors[id.0];
+        let tree = self.hosts[supervisor.host].trees.values().find(|tree| tree.run == run && !tree.lives());
+        let over_at = tree.map_or(self.now, |tree| tree.buried_at.max(truth.at));
+        let frozen = !self.runs_for(id, self.now - over_at) || supervisor.generation > 0;
+        let taken = truth.undone || self.ledger.closed_by_others.contains_key(&run);
+        let in_time = self.now < over_at + 3_000_000;
+        assert!(
+            in_time || frozen || taken,
+            "kept ends: {run:?} is over since {over_at}, and neither recorded nor kept"
+        );
     }
 
     /// A reboot took the state folder along.

@@ -71,7 +71,7 @@ impl World {
         for (number, store) in (0..).zip(&self.databases) {
             for (key, run) in &store.content.open {
                 let run_key = self.key_of(DatabaseId(number), &run.identity);
-                let known = self.trees().any(|tree| tree.run == run_key) || self.remembers(run_key);
+                let known = self.trees().any(|tree| tree.run == run_key) || self.remembers(run_key, &run.identity.host);
                 if !known {
                     return Some(format!("a run is open that nobody knows: {:?}", run.identity));
                 }
@@ -91,8 +91,9 @@ impl World {
     }
 
     /// A supervisor has just been answered, or is about to be.
-    fn remembers(&self, run: RunKey) -> bool {
-        self.supervisors.iter().any(|one| one.lives && (one.unrecorded.contains(&run) || !one.flights.is_empty()))
+    fn remembers(&self, run: RunKey, host: &str) -> bool {
+        let claims = |one: &Supervisor| one.identity().host == host && !one.flights.is_empty();
+        self.supervisors.iter().any(|one| one.lives && (one.unrecorded.contains(&run) || claims(one)))
     }
 
     /// Everybody has exited.

@@ -1,12 +1,13 @@
-//! Two trees of one tenant where the contract cannot exclude it: the one whose run is not the open one is ended, as soon as
-//! somebody runs who watches it and hears of it.
+//! Two trees of one tenant where the contract cannot exclude it, and rows that disagree with a living one: as soon as
+//! somebody runs who watches it and hears of it, the row is right again, or the tree whose run is not the open one ended.
 
+use crate::database::OpenRow;
 use crate::host::{Excuse, RunKey, Tree};
 use crate::plan::Kind;
 use crate::supervisor::SupervisorId;
 use crate::world::{What, World};
 use std::time::Duration;
-use tenantcron::model::{DatabaseId, Exchange, Refreshed, Reply, RunIdentity};
+use tenantcron::model::{DatabaseId, Exchange, Refreshed, Reply, RowValue, RunIdentity};
 use tenantcron::scheduler::Mode;
 
 /// Whoever was stopped and goes on needs so long to look and to kill.
@@ -15,32 +16,53 @@ pub const SETTLED: u64 = 2_000_000;
 const ADOPTED: u64 = 6_000_000;
 
 impl World {
-    pub fn overlaps(&mut self, tree: &Tree) {
-        self.trace.count("overlap", &tree.excuse);
-        // Two looks, a deadline and a pause of the line, and what a stubborn child takes.
-        let bound = 2 * self.plan.rules.poll + Duration::from_secs(60 + 30) + self.plan.rules.kill_after;
-        let (run, since) = (tree.run, self.now);
-        self.after_duration(bound, What::MustHaveEnded(run, since));
+    /// The rows disagree with a living tree, or another copy of it lives: soon they must not.
+    pub fn disagrees(&mut self, tree: &Tree) {
+        self.trace.count("disagrees", &tree.excuse);
+        let since = self.now.max(self.store(tree.run.database).down_until);
+        // A look, and what a stubborn child takes.
+        let bound = self.plan.rules.poll + self.plan.rules.kill_after + Duration::from_secs(10);
+        let bound = u64::try_from(bound.as_micros()).unwrap();
+        self.after(since - self.now + bound, What::MustAgree(tree.run, since));
     }
 
-    pub fn check_overlap_ended(&mut self, run: RunKey, since: u64) {
-        let Some(tree) = self.trees().find(|tree| tree.run == run) else { return };
-        if tree.excuse.is_none() {
+    pub fn check_agreement(&mut self, run: RunKey, since: u64) {
+        let Some(tree) = self.trees().find(|tree| tree.run == run && tree.main_lives).cloned() else { return };
+        if !self.could_be_settled(&tree, since) {
             return;
         }
-        let keeper = &self.supervisors[tree.keeper.0];
+        self.trace.count("disagrees", &"Judged");
         let store = self.store(run.database);
-        let hindered = store.hindered_at >= since
-            || store.down_until > since
-            || self.nodes[keeper.node].cuts.iter().any(|(_, until)| *until > since)
-            || self.plan.odds.late > 0.0;
-        let watched = self.runs_for(tree.keeper, self.now - since) && keeper.rules.mode == Mode::Daemon;
-        let another =
-            store.open_run(&self.plan.tenants[run.tenant].key).is_some_and(|open| open.identity.id != tree.id);
+        let tenant = &self.plan.tenants[run.tenant];
+        let open = store.open_run(&tenant.key);
+        let other = |open: &OpenRow| open.identity.id != tree.id && open.identity.started_at <= store.time(since);
+        let name = &tenant.tenant.name;
+        assert!(!open.is_some_and(other), "overlap: {name} was not ended, another run is open since {since}: {tree:?}");
+        let row = store.content.rows.get(&tenant.key).map(|row| &row.value);
+        let known = row.is_some_and(|value| !matches!(value, RowValue::Unknown(_)));
+        let right = open.is_some() && row == Some(&RowValue::Running);
+        let ending = self.ledger.signalled.contains_key(&(tree.keeper, run));
         assert!(
-            hindered || !watched || !another,
-            "overlap: {tree:?} was not ended although another run of its tenant is open since {since}"
+            right || !known || ending,
+            "repair: {name} runs, its row is {row:?} and its run {open:?} since {since}"
         );
+    }
+
+    /// Somebody watched it all the time, and nothing kept him from a word with its database.
+    fn could_be_settled(&self, tree: &Tree, since: u64) -> bool {
+        let (run, keeper) = (tree.run, &self.supervisors[tree.keeper.0]);
+        let store = self.store(run.database);
+        let hindered = store.hindered_at > since
+            || store.locked.contains(&self.plan.tenants[run.tenant].key)
+            || store.locked_runs.contains(&self.plan.tenants[run.tenant].key)
+            || self.nodes[keeper.node].cuts.iter().any(|(_, until)| *until > since)
+            || self.ledger.by_hand.get(&(run.database, run.tenant)).is_some_and(|at| *at > since)
+            || self.plan.odds.late > 0.0;
+        // Of a tenant that vanished nothing is looked at but whether its run is still open.
+        let looks =
+            keeper.rules.mode == Mode::Daemon && keeper.listed.contains(&run.tenant) && keeper.listed_at < since;
+        let watched = looks && self.runs_for(tree.keeper, self.now - since);
+        !hindered && watched && tree.kept_since <= since && keeper.generation == 0
     }
 
     /// Whatever becomes of the database, its supervisor will know when a run was confirmed last.
@@ -93,7 +115,7 @@ impl World {
         }
         let living = self.trees().find(|tree| tree.run == run && tree.lives()).cloned();
         if let Some(tree) = living {
-            self.overlaps(&tree);
+            self.disagrees(&tree);
         }
     }
 

@@ -29,7 +29,7 @@ impl World {
             let open = store.open_run(key).map(|open| open.identity.id);
             assert_eq!(open, Some(number), "open run: {tenant} is started without one");
             let running = store.content.rows.get(key).is_some_and(|row| row.value == RowValue::Running);
-            let by_hand = self.ledger.by_hand.contains(&(run.database, run.tenant));
+            let by_hand = self.ledger.by_hand.contains_key(&(run.database, run.tenant));
             assert!(running || by_hand, "open run: {tenant} is started and its row is not running");
             let foreign = self.ledger.foreign.contains(&(run.database, run.tenant));
             assert!(!foreign, "foreign claims: {tenant} is started while another program works on it");
@@ -59,7 +59,7 @@ impl World {
         for other in others {
             let fine = other.excuse.is_some() || starter_excused;
             assert!(fine, "one tree: {tenant} is started while another copy lives: {other:?}");
-            self.overlaps(&other);
+            self.disagrees(&other);
         }
     }
 

@@ -14,12 +14,12 @@ impl Database {
         let open = self.content.open.get(&run.key);
         // Ours too is what a repair opened whose answer was lost.
         if let Some(open) = open.filter(|open| is_claim(&open.identity, run) || ignores) {
-            let run = open.identity.clone();
+            let (run, alive_at) = (open.identity.clone(), open.alive_at);
             if locked || run_locked {
                 return Finished::NotNow;
             }
             self.content.open.remove(&run.key);
-            self.deeds.push(Deed::Closed { run: run.clone(), closed: closed.clone() });
+            self.deeds.push(Deed::Closed { run: run.clone(), closed: closed.clone(), alive_at });
             self.content.finished.push(DoneRow { identity: run, closed });
             let flips = self.value(&finish.run.key) == Some(&RowValue::Running);
             return Finished::Recorded { row: flips.then(|| self.flip(finish, ended_at)) };

@@ -52,6 +52,8 @@ pub enum Deed {
     Closed {
         run: RunIdentity,
         closed: Closed,
+        /// Since when it was silent.
+        alive_at: DbTime,
     },
     /// A finished run that was gone.
     Inserted {

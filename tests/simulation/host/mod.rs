@@ -66,6 +66,8 @@ pub struct Tree {
     /// It took one of the node's slots when it was started.
     pub counted: bool,
     pub excuse: Option<Excuse>,
+    /// When nothing of it lived any more.
+    pub buried_at: u64,
     /// When its row was set running again.
     pub repaired_at: u64,
 }
@@ -120,8 +122,11 @@ impl Host {
     }
 
     /// A tree is gone: its descriptors are closed, but for those that a daemon took along.
-    pub fn bury(&mut self, pid: i32) {
+    pub fn bury(&mut self, now: u64, pid: i32) {
         let daemon = self.trees[&pid].daemon;
+        if let Some(tree) = self.trees.get_mut(&pid) {
+            tree.buried_at = now;
+        }
         for held in self.locks.values_mut().chain(self.slots.values_mut()).filter(|held| held.tree == Some(pid)) {
             held.tree = None;
             held.daemon = if daemon { Some(pid) } else { held.daemon };

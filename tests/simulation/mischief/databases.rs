@@ -161,7 +161,10 @@ impl World {
             Meddling::SetsNeeded => row.value = RowValue::Needed,
             Meddling::SetsDone => row.value = RowValue::Done,
         }
-        self.ledger.by_hand.insert((database, tenant));
+        self.ledger.by_hand.insert((database, tenant), self.now);
+        for tree in self.trees().filter(|tree| tree.tenant == tenant).cloned().collect::<Vec<_>>() {
+            self.disagrees(&tree);
+        }
         self.ledger.resets.remove(&(database, tenant));
         self.trace.count("meddling", &by);
         self.say(|_| format!("somebody meddles with the row of t{tenant}: {by:?}"));

@@ -66,7 +66,7 @@ impl Odds {
             leaves_daemon: children / 3.0,
             orphaned: children / 20.0,
             endless: if kills { children / 4.0 } else { 0.0 },
-            long: 0.1,
+            long: [0.1, 0.1, 0.5][rng.usize(0..3)],
         }
     }
 }

@@ -93,6 +93,7 @@ impl World {
 
     /// The process is gone, whatever it knew; its children live on.
     pub fn die(&mut self, id: SupervisorId) {
+        self.ledger_forgets(id);
         let supervisor = &mut self.supervisors[id.0];
         supervisor.lives = false;
         let (node, daemon, again) =
@@ -100,7 +101,6 @@ impl World {
         let host = self.host_of(id);
         host.bereave(id);
         host.orphan_files_of(id);
-        self.ledger_forgets(id);
         if daemon {
             self.after(again, What::Boot(node));
         }

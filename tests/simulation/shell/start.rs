@@ -59,6 +59,7 @@ impl World {
             stubborn: child.stubborn,
             counted: slot.is_some(),
             excuse: self.excuse_of(key),
+            buried_at: 0,
             repaired_at: 0,
         };
         let now = self.now;

@@ -81,7 +81,7 @@ pub fn reply(answer: &Reply) -> String {
 pub fn deeds(deeds: &[Deed]) -> String {
     let one = |deed: &Deed| match deed {
         Deed::Claimed { run, .. } => format!("{}:{} claimed", row_key(&run.key), run.id),
-        Deed::Closed { run, closed } => format!("{}:{} closed {}", row_key(&run.key), run.id, closed.outcome),
+        Deed::Closed { run, closed, .. } => format!("{}:{} closed {}", row_key(&run.key), run.id, closed.outcome),
         Deed::Inserted { run, closed } => format!("{}:{} inserted {}", row_key(&run.key), run.id, closed.outcome),
         Deed::Undone { run } => format!("{}:{} undone", row_key(&run.key), run.id),
         Deed::Released { key, run } => {
