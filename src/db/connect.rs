@@ -30,8 +30,8 @@ pub(crate) struct Connection {
     pub client: Client,
     /// The statements of a busy minute, prepared here.
     pub prepared: Option<Arc<Prepared>>,
-    /// Exchanges that a run waited for.
-    pub urgent: u32,
+    /// Preparing was tried.
+    pub tried_to_prepare: bool,
     driver: JoinHandle<()>,
     target: Target,
     /// None for a session in the clear.
@@ -199,7 +199,7 @@ async fn login(
         ConnectError::Login(error, password.problem)
     })?;
     let tls = (mode != SslMode::Disable).then(|| url.tls.clone());
-    Ok(Connection { client, prepared: None, urgent: 0, driver, target: target.clone(), tls })
+    Ok(Connection { client, prepared: None, tried_to_prepare: false, driver, target: target.clone(), tls })
 }
 
 /// Logs in, and sets the task going that moves the bytes.

@@ -5,7 +5,7 @@
 
 use super::error::Failure;
 use super::settings::{Access, Migrate, Settings};
-use super::statements::{Look, Prepared, Read, Statements};
+use super::statements::{Look, Prepared, Read, Statements, Turned, is_turn};
 use super::task::writes;
 use crate::model::{Exchange, Finish, Finished, Poll, Reply};
 use std::collections::HashSet;
@@ -66,6 +66,11 @@ type Flown = (Reply, Vec<Option<Finished>>, Option<Read>);
 
 async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Result<Flown, Failure> {
     let Ground { client, statements, look, prepared, .. } = ground;
+    if let Some(prepared) = prepared.filter(|_| is_turn(exchange)) {
+        let turned = statements.turn(client, prepared, ends, exchange.claim.as_ref()).await?;
+        let Turned { now, finished, claimed } = turned;
+        return Ok((Reply { now, claimed, ..Reply::default() }, finished, None));
+    }
     let Exchange { undo, release, repair, refresh, reset, claim, poll, .. } = exchange;
     let guarded = claim.as_ref().is_some_and(crate::model::Claim::is_limited);
     let lists =
@@ -78,14 +83,14 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
     let (begun, finished, undone, released, repaired, refreshed, reset, guard, claimed, read, committed) = tokio::join!(
         biased;
         when(together, statements.begin(client)),
-        when(!ends.is_empty(), statements.finish(client, prepared, ends)),
+        when(!ends.is_empty(), statements.finish(client, ends)),
         when(!undo.is_empty(), statements.undo(client, undo)),
         when(!release.is_empty(), statements.release(client, release)),
         when(!repair.is_empty(), statements.repair(client, repair)),
         when(!refresh.is_empty(), statements.refresh(client, refresh)),
         when(!reset.is_empty(), statements.reset(client, reset)),
         when(guarded, statements.claim_guard(client)),
-        async { match claim { Some(claim) => statements.claim(client, prepared, claim).await.map(Some), None => Ok(None) } },
+        async { match claim { Some(claim) => statements.claim(client, claim).await.map(Some), None => Ok(None) } },
         async { match poll { Some(poll) => statements.poll(client, look, &poll.keys).await.map(Some), None => Ok(None) } },
         when(together, statements.commit(client)),
     );

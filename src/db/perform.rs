@@ -20,9 +20,6 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 /// How many old runs one batch removes.
 const BATCH: u32 = 500;
 
-/// A session that was needed so often is worth preparing statements on.
-const BUSY: u32 = 4;
-
 /// How long a session may rest and still be believed.
 const RESTED: Duration = Duration::from_secs(3);
 
@@ -68,8 +65,7 @@ pub(crate) async fn perform(
         return Done { answer: None, connection: None, tables, down: false, again: Some(ask) };
     }
     if ask.is_urgent() && desk.sessions_last {
-        connection.urgent = connection.urgent.saturating_add(1);
-        if connection.urgent == BUSY {
+        if !std::mem::replace(&mut connection.tried_to_prepare, true) {
             // where it fails the plain texts serve
             let prepared = timeout(patience, desk.statements.prepare(&connection.client)).await;
             connection.prepared = prepared.ok().and_then(Result::ok).map(Arc::new);

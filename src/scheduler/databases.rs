@@ -15,6 +15,9 @@ use std::time::Duration;
 /// While the process only waits for ends to be recorded, a database that is down is asked again after this at most.
 const LEAVING_RETRY: Duration = Duration::from_secs(2);
 
+/// Looks at single rows fall due together, at multiples of so many microseconds: each exchange costs more than a row.
+const LOOK_TOGETHER: u64 = 200_000;
+
 /// One database.
 #[derive(Debug, Default)]
 pub(super) struct Database {
@@ -56,6 +59,8 @@ pub(super) struct Database {
     pub resets: Vec<TenantId>,
     pub releases: Vec<Release>,
     pub claim: Pending,
+    /// Others claim here too, as a claim that lost offers has shown: until then more is offered than there are slots.
+    pub contended_until: Moment,
     pub filed: Option<Moment>,
 }
 
@@ -151,9 +156,9 @@ impl Database {
         self.claim.limit + self.in_flight.as_ref().map_or(0, |flight| flight.claim.limit)
     }
 
-    /// A row that somebody holds locked is looked at again, alone.
+    /// A row that somebody holds locked is looked at again, with others that were met at nearly the same time.
     pub fn look_again(&mut self, key: String, at: Moment) {
-        self.look_later.insert(key, at);
+        self.look_later.insert(key, Moment(at.0.next_multiple_of(LOOK_TOGETHER)));
     }
 
     /// Answered, or failed, at least once.

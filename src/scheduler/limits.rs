@@ -125,7 +125,7 @@ impl Scheduler {
             }
             let share = shares.get(&database).copied().unwrap_or_default();
             let first = budget > 0;
-            if !first && share.offers >= share.slots * 2 {
+            if !first && !self.may_offer_more(database, share) {
                 continue;
             }
             if let Some(group) = tenant.listed.tenant.group.as_deref() {
@@ -151,9 +151,14 @@ impl Scheduler {
         picks
     }
 
-    /// Beyond the slots, further offers only make sense where one database takes many.
+    /// Beyond the slots, further offers only make sense where one database takes many and others claim beside us.
     fn wants_more_offers(&self, shares: &BTreeMap<DatabaseId, Share>) -> bool {
-        self.rules.shared && shares.values().any(|share| share.offers < share.slots * 2)
+        self.rules.shared && shares.iter().any(|(database, share)| self.may_offer_more(*database, *share))
+    }
+
+    fn may_offer_more(&self, database: DatabaseId, share: Share) -> bool {
+        let contended = self.database(database).is_some_and(|database| database.contended_until > self.now);
+        contended && share.offers < share.slots * 2
     }
 
     /// The shell has taken what it could: put it into claims, give back the rest. A stop that was asked

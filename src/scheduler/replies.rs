@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// What a lock on a row keeps from being said is said again after this, or with a sooner exchange.
 const SAY_AGAIN: Duration = Duration::from_millis(200);
+/// A claim that loses offers to others makes the next ones offer more than there are slots, for so long.
+const CONTENDED: Duration = Duration::from_secs(60);
 /// Rows that a claim or reset did not get are looked at after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -208,6 +210,8 @@ impl Scheduler {
         }
         let left: Vec<_> = offers.into_iter().filter(|tenant| !taken.contains(tenant)).collect();
         if all_considered && !left.is_empty() {
+            let contended_until = self.now + CONTENDED;
+            self.databases_mut(id).contended_until = contended_until;
             // Another node was faster, or a row is locked, or a limit is reached: look again before the next offer.
             let again = self.now + LOOK_AGAIN;
             // A limit that another node has filled is no reason to forget the rows: the next place that we free ourselves

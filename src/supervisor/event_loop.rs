@@ -149,13 +149,21 @@ impl Supervisor {
         if self.events.is_empty() {
             self.events.push_back(Event::Tick);
         }
-        while !self.events.is_empty() && self.leaving.is_none() {
+        // Children last: what there is to say to a database is on its way while they are started.
+        let mut starts = Vec::new();
+        while !(self.events.is_empty() && starts.is_empty()) && self.leaving.is_none() {
+            if self.events.is_empty() {
+                std::mem::take(&mut starts).into_iter().for_each(|start| self.perform(start));
+            }
             let events = std::mem::take(&mut self.events);
             for action in self.decide(events) {
-                self.perform(action);
+                match action {
+                    Action::Start { .. } => starts.push(action),
+                    other => self.perform(other),
+                }
             }
             self.announce();
-            if self.events.is_empty() {
+            if self.events.is_empty() && starts.is_empty() {
                 self.replace_program();
             }
         }

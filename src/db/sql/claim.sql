@@ -5,7 +5,7 @@ WITH offered AS MATERIALIZED (
     SELECT o.key, o."group", o.place
     FROM offered o JOIN {status} s ON s.key = o.key
     WHERE (s.value = 'needed' OR $4::bool AND s.value = 'done')
-      AND NOT EXISTS (SELECT FROM {run} r WHERE r.key = o.key AND r.finished_at IS NULL)
+      AND (SELECT r.id FROM {run} r WHERE r.key = o.key AND r.finished_at IS NULL LIMIT 1) IS NULL
     ORDER BY o.place
     LIMIT $3::int8
     FOR UPDATE OF s SKIP LOCKED

@@ -22,7 +22,7 @@ WITH offered AS MATERIALIZED (
     SELECT o.key, o."group", o.place
     FROM offered o JOIN {status} s ON s.key = o.key
     WHERE (s.value = 'needed' OR $4::bool AND s.value = 'done')
-      AND NOT EXISTS (SELECT FROM {run} r WHERE r.key = o.key AND r.finished_at IS NULL)
+      AND (SELECT r.id FROM {run} r WHERE r.key = o.key AND r.finished_at IS NULL LIMIT 1) IS NULL
       AND (SELECT places FROM room) > 0
     ORDER BY o.place
     FOR UPDATE OF s SKIP LOCKED

@@ -11,10 +11,13 @@ WITH ended AS MATERIALIZED (
 ), locked AS MATERIALIZED (
     SELECT r.id, e.place, h.value
     FROM ended e JOIN held h ON h.key = e.key
-    JOIN {run} r ON r.id = e.id AND r.key = e.key AND r.started_at = e.started_at
-                AND r.instance = e.instance AND r.node = e.node AND r.host = e.host
-    WHERE r.finished_at IS NULL
-    ORDER BY e.key FOR UPDATE OF r SKIP LOCKED
+    CROSS JOIN LATERAL ( -- by the number: an old snapshot keeps dead entries in the index of open runs
+        SELECT r.id FROM {run} r
+        WHERE r.id = e.id AND r.key = h.key AND r.started_at = e.started_at
+          AND r.instance = e.instance AND r.node = e.node AND r.host = e.host
+          AND coalesce(r.finished_at, 'infinity') = 'infinity'
+        LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) AS r
 ), closed AS (
     UPDATE {run} r
     SET finished_at = e.ended_at, outcome = e.outcome, exit_code = e.exit_code, signal = e.signal,

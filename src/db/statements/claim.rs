@@ -1,14 +1,30 @@
 //! Claiming rows, with and without limits.
 
 use super::times::micros;
-use super::{Prepared, Statements, Text, each_row};
+use super::{Statements, each_row};
 use crate::model::{Claim, Claimed, DbTime, RunId};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 /// Of the parameters of claim.sql, in their order.
-pub(super) const TYPES: [Type; 8] =
+const TYPES: [Type; 8] =
     [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8, Type::BOOL, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8];
+
+/// The columns of what is offered.
+pub(super) struct Offered<'a> {
+    pub keys: Vec<&'a str>,
+    pub groups: Vec<Option<&'a str>>,
+}
+
+impl<'a> Offered<'a> {
+    pub fn of(claim: Option<&'a Claim>) -> Self {
+        let offers = || claim.iter().flat_map(|claim| &claim.offers);
+        Self {
+            keys: offers().map(|offer| offer.key.as_str()).collect(),
+            groups: offers().map(|offer| offer.group.as_deref()).collect(),
+        }
+    }
+}
 
 impl Statements {
     /// Stands before a limited claim in the same transaction.
@@ -17,14 +33,8 @@ impl Statements {
     }
 
     /// Claims, and tells what was claimed.
-    pub async fn claim(
-        &self,
-        client: &Client,
-        prepared: Option<&Prepared>,
-        claim: &Claim,
-    ) -> Result<(DbTime, Vec<Claimed>), Error> {
-        let keys: Vec<&str> = claim.offers.iter().map(|offer| offer.key.as_str()).collect();
-        let groups: Vec<Option<&str>> = claim.offers.iter().map(|offer| offer.group.as_deref()).collect();
+    pub async fn claim(&self, client: &Client, claim: &Claim) -> Result<(DbTime, Vec<Claimed>), Error> {
+        let Offered { keys, groups } = Offered::of(Some(claim));
         let limit = i64::from(claim.limit);
         let lease = claim.lease.map(micros);
         let who = &self.identity;
@@ -53,8 +63,7 @@ impl Statements {
             ]);
             each_row(client, &self.texts.claim_limited, &limited, take).await?;
         } else {
-            let text = prepared.map_or(Text::from(&self.texts.claim), |prepared| Text::Prepared(&prepared.claim));
-            each_row(client, text, &plain, take).await?;
+            each_row(client, &self.texts.claim, &plain, take).await?;
         }
         Ok((now, claimed))
     }

@@ -2,33 +2,33 @@
 //! `finish_rest`, which knows every other case and costs the server four times as much to plan.
 
 use super::times::micros;
-use super::{Prepared, Statements, Text, each_row};
+use super::{Statements, each_row};
 use crate::model::{DbTime, Finish, Finished};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 /// The columns of many ends.
-struct Columns<'a> {
-    id: Vec<i64>,
-    key: Vec<&'a str>,
+pub(super) struct Columns<'a> {
+    pub id: Vec<i64>,
+    pub key: Vec<&'a str>,
     instance: Vec<&'a str>,
     node: Vec<&'a str>,
     host: Vec<&'a str>,
-    started_at: Vec<DbTime>,
+    pub started_at: Vec<DbTime>,
     group: Vec<Option<&'a str>>,
-    outcome: Vec<&'a str>,
-    becomes: Vec<&'a str>,
-    exit_code: Vec<Option<i32>>,
-    signal: Vec<Option<i32>>,
-    cpu_seconds: Vec<Option<f64>>,
-    max_rss_kb: Vec<Option<i64>>,
-    pid: Vec<Option<i32>>,
-    pid_start: Vec<Option<i64>>,
-    ago: Vec<i64>,
+    pub outcome: Vec<&'a str>,
+    pub becomes: Vec<&'a str>,
+    pub exit_code: Vec<Option<i32>>,
+    pub signal: Vec<Option<i32>>,
+    pub cpu_seconds: Vec<Option<f64>>,
+    pub max_rss_kb: Vec<Option<i64>>,
+    pub pid: Vec<Option<i32>>,
+    pub pid_start: Vec<Option<i64>>,
+    pub ago: Vec<i64>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(ends: &[&'a Finish]) -> Self {
+    pub fn of(ends: &[&'a Finish]) -> Self {
         fn column<'a, T>(ends: &[&'a Finish], field: impl Fn(&'a Finish) -> T) -> Vec<T> {
             ends.iter().map(|end| field(end)).collect()
         }
@@ -76,7 +76,7 @@ impl<'a> Columns<'a> {
 }
 
 /// Of the parameters of finish.sql and finish_rest.sql, in their order.
-pub(super) const TYPES: [Type; 16] = [
+const TYPES: [Type; 16] = [
     Type::INT8_ARRAY,
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
@@ -98,16 +98,10 @@ pub(super) const TYPES: [Type; 16] = [
 impl Statements {
     /// Closes the runs that are still open and whose row can be locked. The answer has a place for each of `ends`,
     /// empty where `finish_rest` must be asked.
-    pub async fn finish(
-        &self,
-        client: &Client,
-        prepared: Option<&Prepared>,
-        ends: &[&Finish],
-    ) -> Result<(DbTime, Vec<Option<Finished>>), Error> {
+    pub async fn finish(&self, client: &Client, ends: &[&Finish]) -> Result<(DbTime, Vec<Option<Finished>>), Error> {
         let columns = Columns::of(ends);
         let (mut now, mut answers) = (DbTime::EPOCH, vec![None; ends.len()]);
-        let text = prepared.map_or(Text::from(&self.texts.finish), |prepared| Text::Prepared(&prepared.finish));
-        each_row(client, text, &columns.params(), |row| {
+        each_row(client, &self.texts.finish, &columns.params(), |row| {
             now = row.try_get(0)?;
             if let Some(place) = row.try_get(1)?
                 && let Some(answer) = slot(&mut answers, place)

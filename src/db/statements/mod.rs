@@ -12,6 +12,7 @@ mod runs;
 mod schema;
 mod texts;
 mod times;
+mod turn;
 
 use super::Settings;
 use crate::model::{DbTime, Identity};
@@ -25,8 +26,8 @@ use tokio_postgres::{Client, Error, Row};
 pub use operator::{Requested, Viewed, ViewedRun};
 pub(crate) use poll::{Look, Read};
 pub(crate) use prepared::Prepared;
-use prepared::Text;
 pub(crate) use schema::Inspection;
+pub(crate) use turn::{Turned, is_turn};
 
 /// The statements of one configuration.
 #[derive(Debug)]
@@ -126,16 +127,13 @@ type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 /// Runs a statement and hands each row over as it comes.
 async fn each_row(
     client: &Client,
-    text: impl Into<Text<'_>>,
+    text: &str,
     params: Params<'_>,
     mut take: impl FnMut(&Row) -> Result<(), Error>,
 ) -> Result<(), Error> {
     use futures_util::TryStreamExt as _;
     let typed = params.iter().map(|(value, kind)| (*value as &(dyn ToSql + Sync), kind.clone()));
-    let mut rows = pin!(match text.into() {
-        Text::Plain(text) => client.query_typed_raw(text, typed).await?,
-        Text::Prepared(statement) => client.query_raw(statement, params.iter().map(|(value, _)| *value)).await?,
-    });
+    let mut rows = pin!(client.query_typed_raw(text, typed).await?);
     while let Some(row) = rows.try_next().await? {
         take(&row)?;
     }

@@ -1,43 +1,26 @@
-//! The two statements of a busy minute, prepared on one session: parsing and planning cost the server more than
-//! doing them. Only where sessions are certainly real: behind PgBouncer in transaction mode nothing may be left
-//! prepared (see `listen`, which finds out).
+//! The statement of a busy minute, prepared on one session: parsing and planning cost the server more than doing it.
+//! Only where sessions are certainly real: behind PgBouncer in transaction mode nothing may be left prepared or set
+//! (see `listen`, which finds out).
 
 use super::Statements;
-use tokio_postgres::types::Type;
+use super::turn::TYPES;
 use tokio_postgres::{Client, Error, Statement};
 
 /// What is prepared on a session.
 pub(crate) struct Prepared {
-    pub finish: Statement,
-    pub claim: Statement,
+    pub turn: Statement,
 }
 
-/// A statement to run: by its text, or prepared.
-#[derive(Clone, Copy)]
-pub(super) enum Text<'a> {
-    Plain(&'a str),
-    Prepared(&'a Statement),
-}
-
-impl<'a> From<&'a String> for Text<'a> {
-    fn from(text: &'a String) -> Self {
-        Self::Plain(text)
-    }
-}
-
-impl<'a> From<&'a str> for Text<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Plain(text)
-    }
-}
+/// One plan for every batch: few rows found by key in tables of any size. Left to itself the planner makes the plan while
+/// the tables are small, or by statistics of yesterday, and then reads a table that has grown from end to end.
+const BY_KEY: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; \
+                      SET enable_hashjoin = off; SET enable_mergejoin = off; \
+                      SET jit = off";
 
 impl Statements {
-    /// Prepares them on this session.
+    /// Prepares it on this session.
     pub async fn prepare(&self, client: &Client) -> Result<Prepared, Error> {
-        let finish: Vec<Type> = super::finish::TYPES.to_vec();
-        Ok(Prepared {
-            finish: client.prepare_typed(&self.texts.finish, &finish).await?,
-            claim: client.prepare_typed(&self.texts.claim, &super::claim::TYPES).await?,
-        })
+        client.batch_execute(BY_KEY).await?;
+        Ok(Prepared { turn: client.prepare_typed(&self.texts.turn, &TYPES).await? })
     }
 }

@@ -107,6 +107,7 @@ texts!(
     repair,
     request,
     reset,
+    turn,
     undo,
 );
 

@@ -64,16 +64,24 @@ fn a_standby_node_starts_and_resets_nothing() {
 }
 
 #[test]
-fn a_claim_offers_twice_as_many_as_it_may_take_in_the_queue_s_order() {
+fn a_claim_offers_as_many_as_it_may_take_in_the_queue_s_order_and_twice_as_many_beside_others_who_claim() {
     let rows: Vec<_> =
         (0..9).map(|n| (["a", "b", "c", "d", "e", "f", "g", "h", "i"][n], "needed", -900 + n as i64)).collect();
-    let bench = Bench::started(Rules { workers: 2, ..rules() }, &rows);
-    assert_eq!(bench.claims(), [(vec!["a", "b", "c", "d"], 2)]);
-    assert_eq!(bench.started, ["a", "b"]);
+    let mut bench = Bench::with_rows(Rules { workers: 2, ..rules() }, &rows);
+    bench.locked = vec!["a".into()];
+    bench.list(["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(tenant));
+    assert_eq!(bench.claims(), [(vec!["a", "b"], 2), (vec!["c", "d"], 1)], "another has a");
+    bench.ends("b", Exit::Code(0));
+    bench.pass(sec(30));
+    bench.locked.clear();
+    bench.pass(sec(90));
+    bench.ends("c", Exit::Code(0));
+    assert_eq!(bench.claims().last().unwrap().0.len(), 1, "nobody else has claimed for a while");
+    assert_eq!(bench.started[..2], ["b", "c"]);
 }
 
 #[test]
-fn a_place_taken_by_another_goes_to_the_next_in_the_same_claim() {
+fn a_place_taken_by_another_goes_to_the_next() {
     let mut bench = Bench::with_rows(rules(), &[("a", "needed", -500), ("b", "needed", -400)]);
     bench.locked = vec!["a".into()];
     bench.list(["a", "b"].map(tenant));
