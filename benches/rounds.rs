@@ -11,16 +11,17 @@
     reason = "a bench ends where the world is not as it should be, and measures by the host's clock"
 )]
 
-#[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::cluster::Cluster;
-use support::daemon::Supervisor;
-use support::proc;
-use support::wait::{eventually, secs};
+use support::cpu;
+use support::figures::spread;
+use support::kit::cluster::Cluster;
+use support::kit::daemon::Supervisor;
+use support::kit::proc;
+use support::kit::wait::{eventually, secs};
 
 const TENANTS: usize = 2_000;
 const REPEATS: usize = 3;
@@ -32,13 +33,15 @@ struct Round {
 }
 
 fn main() {
-    // `cargo test --benches` runs this with --test: nothing to measure then.
-    if std::env::args().any(|argument| argument == "--test") {
+    if !support::is_measuring() {
         return;
     }
     let names: Vec<String> = (0..TENANTS).map(|number| format!("tenant-{number:04}")).collect();
-    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start_own(&[("fsync", "on")])));
-    conditions(cluster);
+    let cluster = support::durable_cluster(&[]);
+    support::conditions(
+        cluster,
+        &format!("{TENANTS} tenants, /bin/true, one shared database; {REPEATS} rounds each, in turn; median (range)"),
+    );
     println!(
         "\n| at a time | xargs -P, runs/s | tenantcron, runs/s | ratio | CPU ms a run, supervisor only | peak memory |"
     );
@@ -46,21 +49,7 @@ fn main() {
     for workers in [2, 8] {
         measure(cluster, &names, workers);
     }
-    cluster.stop_fast();
-    std::fs::remove_dir_all(cluster.socket_folder()).ok();
-}
-
-fn conditions(cluster: &Cluster) {
-    let mut client = cluster.named("postgres").connect();
-    let mut show =
-        |name: &str| client.query_one(&format!("SHOW {name}"), &[]).map(|row| row.get::<_, String>(0)).expect("SHOW");
-    let (version, fsync, commit) = (show("server_version"), show("fsync"), show("synchronous_commit"));
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    println!(
-        "{TENANTS} tenants, /bin/true, one shared database; PostgreSQL {version}, fsync {fsync}, synchronous_commit {commit}, data in {}",
-        cluster.data().display()
-    );
-    println!("{cpus} CPUs; {REPEATS} rounds each, in turn; the median is shown, the range behind it");
+    support::end(cluster);
 }
 
 fn measure(cluster: &'static Cluster, names: &[String], workers: u32) {
@@ -88,10 +77,10 @@ fn measure(cluster: &'static Cluster, names: &[String], workers: u32) {
     let cpu: Vec<f64> = ours.iter().map(|round| round.cpu * 1000.0 / TENANTS as f64).collect();
     println!(
         "| {workers} | {} | {} | {} | {} | {:.1} MB |",
-        spread(theirs.iter().map(|seconds| rate(*seconds)).collect(), 0),
-        spread(ours.iter().map(|round| rate(round.seconds)).collect(), 0),
-        spread(ratios, 2),
-        spread(cpu, 2),
+        spread(&theirs.iter().map(|seconds| rate(*seconds)).collect::<Vec<_>>(), 0),
+        spread(&ours.iter().map(|round| rate(round.seconds)).collect::<Vec<_>>(), 0),
+        spread(&ratios, 2),
+        spread(&cpu, 2),
         proc::peak_kb(supervisor.pid()) as f64 / 1024.0
     );
     std::io::stdout().flush().expect("stdout");
@@ -100,7 +89,7 @@ fn measure(cluster: &'static Cluster, names: &[String], workers: u32) {
 
 /// From the commit that makes every row needed to the last recorded end.
 fn round(client: &mut postgres::Client, supervisor: i32) -> Round {
-    let cpu = cpu_seconds(supervisor);
+    let cpu = cpu::own(supervisor);
     let row = client.query_one("WITH u AS (UPDATE tenantcron_status SET value = 'needed' RETURNING 1) SELECT count(*), extract(epoch FROM clock_timestamp())::float8 FROM u", &[]);
     let began: f64 = row.expect("UPDATE").get(1);
     client.batch_execute("NOTIFY tenantcron").expect("NOTIFY");
@@ -108,7 +97,7 @@ fn round(client: &mut postgres::Client, supervisor: i32) -> Round {
     let row = client.query_one("SELECT extract(epoch FROM max(finished_at))::float8, count(*) FILTER (WHERE outcome <> 'ok') FROM tenantcron_run", &[]);
     let row = row.expect("SELECT");
     assert_eq!(row.get::<_, i64>(1), 0, "some runs failed");
-    Round { seconds: row.get::<_, f64>(0) - began, cpu: cpu_seconds(supervisor) - cpu }
+    Round { seconds: row.get::<_, f64>(0) - began, cpu: cpu::own(supervisor) - cpu }
 }
 
 fn wait_done(client: &mut postgres::Client, wanted: usize) {
@@ -136,18 +125,4 @@ fn xargs(names: &[String], workers: u32) -> f64 {
     xargs.stdin.take().expect("its input").write_all(names.join("\n").as_bytes()).expect("its input");
     assert!(xargs.wait().expect("xargs").success());
     began.elapsed().as_secs_f64()
-}
-
-/// User and system time of the process itself, its children not counted.
-fn cpu_seconds(pid: i32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("/proc");
-    let fields: Vec<&str> = stat.rsplit_once(')').expect("stat").1.split_whitespace().collect();
-    let ticks: f64 = [11, 12].iter().map(|at| fields[*at].parse::<f64>().expect("ticks")).sum();
-    ticks / 100.0
-}
-
-fn spread(mut figures: Vec<f64>, digits: usize) -> String {
-    figures.sort_by(f64::total_cmp);
-    let (first, last) = (figures[0], figures[figures.len() - 1]);
-    format!("{:.digits$} ({first:.digits$}–{last:.digits$})", figures[figures.len() / 2])
 }
