@@ -47,15 +47,17 @@ pub fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(name)
 }
 
-/// Compiles `benches/peers/NAME.c` with libpq into this world's folder.
-pub fn compile(name: &str) -> PathBuf {
+/// The program `benches/peers/NAME.c`, compiled with libpq into this world's folder at its first use.
+pub fn compiled(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let program = FOLDER.get_or_init(|| world().folder("peers")).join(name);
-    let flags = must(Command::new("pkg-config").args(["--cflags", "--libs", "libpq"]));
-    let flags = String::from_utf8(flags.stdout).expect("flags");
-    let mut cc = Command::new("cc");
-    cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-o"]).arg(&program);
-    must(cc.arg(source(&format!("{name}.c"))).args(flags.split_whitespace()));
+    if !program.exists() {
+        let flags = must(Command::new("pkg-config").args(["--cflags", "--libs", "libpq"]));
+        let flags = String::from_utf8(flags.stdout).expect("flags");
+        let mut cc = Command::new("cc");
+        cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-o"]).arg(&program);
+        must(cc.arg(source(&format!("{name}.c"))).args(flags.split_whitespace()));
+    }
     program
 }
 
