@@ -13,6 +13,7 @@
 
 pub mod cpu;
 pub mod figures;
+pub mod fine;
 #[path = "../../tests/support/mod.rs"]
 pub mod kit;
 pub mod peer;
