@@ -64,7 +64,9 @@ fn starts(sites: &mut [Site; 2]) {
             if turn > 0 {
                 site.supervisor.stop();
             }
-            site.client.batch_execute("UPDATE tenantcron_status SET value = 'needed' WHERE key = 'tenant-000500'").expect("UPDATE");
+            site.client
+                .batch_execute("UPDATE tenantcron_status SET value = 'needed' WHERE key = 'tenant-000500'")
+                .expect("UPDATE");
             let before = last_run(&mut site.client);
             let began = support::epoch();
             site.supervisor.spawn(&[]);
@@ -126,7 +128,8 @@ fn idle(cluster: &Cluster, sites: &mut [Site; 2]) {
 }
 
 fn memory(sites: &[Site; 2]) {
-    for (what, kb) in [("memory at rest, MB", proc::resident_kb as fn(i32) -> u64), ("peak memory, MB", proc::peak_kb)] {
+    for (what, kb) in [("memory at rest, MB", proc::resident_kb as fn(i32) -> u64), ("peak memory, MB", proc::peak_kb)]
+    {
         let [few, many] = sites.each_ref().map(|site| kb(site.supervisor.pid()) as f64 * 1024.0);
         let [aim_few, aim_many] = SIZES.map(|tenants| 10e6 + 400.0 * tenants as f64);
         println!(
@@ -187,19 +190,26 @@ impl Site {
         }
         let after = (fine::own(pid), fine::buried(pid), fine::server(cluster, &mut self.client));
         let a_run = |seconds: f64| seconds * 1000.0 / (2 * NEEDED) as f64;
-        Cost { supervisor: a_run(after.0 - before.0), children: a_run(after.1 - before.1), server: a_run(after.2 - before.2) }
+        Cost {
+            supervisor: a_run(after.0 - before.0),
+            children: a_run(after.1 - before.1),
+            server: a_run(after.2 - before.2),
+        }
     }
 
     /// CPU seconds a second of the supervisor (with the commands that it ran) and of the server, and rows read a second.
     fn idle(&mut self, cluster: &Cluster, poll: &'static str, refresh: &'static str, seconds: u64) -> (f64, f64, f64) {
-        self.supervisor.reconfigure(|configuration| configuration.set("database.poll", poll).set("tenants.refresh", refresh));
+        self.supervisor
+            .reconfigure(|configuration| configuration.set("database.poll", poll).set("tenants.refresh", refresh));
         let reloaded = self.supervisor.notify().count("READY=1");
         self.supervisor.signal(nix::sys::signal::Signal::SIGHUP);
         eventually(secs(10), "it has reloaded", || self.supervisor.notify().count("READY=1") > reloaded);
         // What a reload itself costs, the listing above all, is over then.
         std::thread::sleep(millis(2_500));
         let pid = self.supervisor.pid();
-        let mut look = || (fine::own(pid) + fine::buried(pid), fine::server(cluster, &mut self.client), rows_read(&mut self.client));
+        let mut look = || {
+            (fine::own(pid) + fine::buried(pid), fine::server(cluster, &mut self.client), rows_read(&mut self.client))
+        };
         let before = look();
         std::thread::sleep(Duration::from_secs(seconds));
         let after = look();

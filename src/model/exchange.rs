@@ -243,7 +243,7 @@ pub struct Claimed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
     /// The rows wanted; what is missing is created (unless `migrate = "manual"` or nothing may be written).
-    pub keys: Arc<[String]>,
+    pub keys: Arc<[Arc<str>]>,
 }
 
 /// What a poll read.

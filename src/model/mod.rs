@@ -15,5 +15,5 @@ pub use exchange::{
 pub use outcome::{Becomes, Outcome};
 pub use row::{OpenRun, RowValue, RunId, RunIdentity, StatusRow};
 pub use template::{Template, TemplateError, Values};
-pub use tenant::{BadField, BadName, Tenant, TenantName};
+pub use tenant::{BadField, BadName, Fields, Tenant, TenantName};
 pub use time::{DbTime, Moment};

@@ -19,7 +19,7 @@ const LEAVING_RETRY: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Database {
     /// The keys of its tenants.
-    pub keys: Arc<[String]>,
+    pub keys: Arc<[Arc<str>]>,
     /// Its `now()`, and when it told it.
     pub clock: Option<(DbTime, Moment)>,
     /// What it told last, and when it was asked for that.
@@ -42,9 +42,9 @@ pub(super) struct Database {
     pub poll_due: Option<Moment>,
     polled_before: bool,
     /// Keys to look at before that.
-    pub look_at: BTreeSet<String>,
+    pub look_at: BTreeSet<Arc<str>>,
     /// Keys to look at from these moments on: rows that somebody held locked.
-    pub look_later: BTreeMap<String, Moment>,
+    pub look_later: BTreeMap<Arc<str>, Moment>,
     /// Runs of ours that live.
     pub runs: BTreeSet<TenantId>,
     /// Runs of ours that ended and are not recorded.
@@ -102,9 +102,9 @@ pub(super) enum Polls {
     #[default]
     Nothing,
     /// Some, for once.
-    Some(Arc<[String]>),
+    Some(Arc<[Arc<str>]>),
     /// All that were known when it was sent.
-    All(Arc<[String]>),
+    All(Arc<[Arc<str>]>),
 }
 
 impl InFlight {
@@ -152,7 +152,7 @@ impl Database {
     }
 
     /// A row that somebody holds locked is looked at again, alone.
-    pub fn look_again(&mut self, key: String, at: Moment) {
+    pub fn look_again(&mut self, key: Arc<str>, at: Moment) {
         self.look_later.insert(key, at);
     }
 

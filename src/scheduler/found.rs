@@ -139,7 +139,7 @@ impl Scheduler {
             state.other.take_if(|other| other.identity.id == run);
             if state.is_idle() {
                 state.row = None;
-                self.databases_mut(id).look_at.insert(key);
+                self.databases_mut(id).look_at.insert(key.into());
             }
             self.touch(tenant);
         }

@@ -5,8 +5,9 @@ use super::event::Listed;
 use super::rules::Mode;
 use super::state::{Scheduler, Timer};
 use super::tenant::{TenantId, TenantState};
-use crate::model::DatabaseId;
+use crate::model::{DatabaseId, Tenant, TenantName};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// After the first listing, claims wait so long for databases that have not been tried: only then is it known who goes first.
@@ -14,13 +15,21 @@ const OPENING: Duration = Duration::from_secs(1);
 /// The modes that look once wait for every database to be tried, at most so long.
 const ONE_LOOK: Duration = Duration::from_secs(60);
 
+/// So many tenants of a list at a time.
+const GIVEN_BACK: usize = 4096;
+
 impl Scheduler {
-    pub(super) fn listed(&mut self, tenants: Vec<Listed>) {
+    pub(super) fn listed(&mut self, mut tenants: Vec<Listed>) {
         let mut present = HashSet::with_capacity(tenants.len());
         let mut changed = HashSet::new();
-        for listed in tenants {
+        // A long list is given back while its tenants are shelved: the two never stand in memory in full.
+        tenants.reverse();
+        while let Some(listed) = tenants.pop() {
             let id = self.list_one(listed, &mut changed);
             present.insert(id);
+            if tenants.len().is_multiple_of(GIVEN_BACK) {
+                tenants.shrink_to_fit();
+            }
         }
         for id in self.tenants.ids().collect::<Vec<_>>() {
             if !present.contains(&id) {
@@ -87,6 +96,12 @@ impl Scheduler {
         }
     }
 
+    /// A tenant that is listed or has a run under way.
+    pub fn tenant(&self, name: &TenantName) -> Option<&Tenant> {
+        let id = self.tenants.by_name(name)?;
+        Some(&self.tenants.get(id)?.listed.tenant)
+    }
+
     /// True if a tenant with this key is known.
     pub fn knows(&self, database: DatabaseId, key: &str) -> bool {
         self.tenants.by_key(database, key).is_some()
@@ -130,13 +145,13 @@ impl Scheduler {
         if changed.is_empty() {
             return;
         }
-        let mut keys: BTreeMap<DatabaseId, Vec<String>> =
+        let mut keys: BTreeMap<DatabaseId, Vec<Arc<str>>> =
             changed.iter().map(|database| (*database, Vec::new())).collect();
         for (_, tenant) in self.tenants.iter() {
             if let Some(keys) = keys.get_mut(&tenant.listed.database)
                 && tenant.present
             {
-                keys.push(tenant.listed.key.clone());
+                keys.push(Arc::clone(&tenant.listed.key));
             }
         }
         let now = self.now;

@@ -23,6 +23,7 @@ mod rival;
 mod rounds;
 mod rules;
 mod run;
+mod shelf;
 mod slots;
 mod stale;
 mod starting;

@@ -11,8 +11,9 @@ use super::limits::{Counts, Locking};
 use super::notice::Notice;
 use super::queue::Place;
 use super::rules::{Mode, Rules};
+use super::shelf::Shelf;
 use super::stopping::Stop;
-use super::tenant::{Shelf, TenantId, TenantState};
+use super::tenant::{TenantId, TenantState};
 use crate::model::{DatabaseId, Moment, RowValue, TenantName};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -206,7 +207,7 @@ impl Scheduler {
         }
         match key {
             Some(key) if self.tenants.by_key(id, &key).is_some() => {
-                self.databases_mut(id).look_at.insert(key);
+                self.databases_mut(id).look_at.insert(key.into());
             }
             // Another instance's or program's key in a table that we share: nothing of ours changed.
             Some(_) => {}

@@ -35,7 +35,8 @@ impl Statements {
     }
 
     /// Reads the rows of `keys`, their open runs and all of this instance and node.
-    pub async fn poll(&self, client: &Client, look: Look, keys: &[String]) -> Result<Read, Error> {
+    pub async fn poll(&self, client: &Client, look: Look, keys: &[impl AsRef<str>]) -> Result<Read, Error> {
+        let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
         let params: Params<'_> =
             &[(&keys, Type::TEXT_ARRAY), (&self.identity.instance, Type::TEXT), (&self.identity.node, Type::TEXT)];
         let (text, params) = match look.runs {

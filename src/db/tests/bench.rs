@@ -128,7 +128,7 @@ pub(crate) fn end(run: RunIdentity, outcome: Outcome, becomes: Becomes) -> Finis
 }
 
 pub(crate) fn poll(keys: &[&str]) -> Exchange {
-    let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+    let keys: Vec<std::sync::Arc<str>> = keys.iter().map(|key| (*key).into()).collect();
     Exchange { poll: Some(Poll { keys: keys.into() }), ..Exchange::default() }
 }
 

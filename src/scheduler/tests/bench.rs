@@ -315,7 +315,7 @@ impl Bench {
             }
         }
         if let Some(poll) = &exchange.poll {
-            let rows = poll.keys.iter().filter_map(|key| self.rows.get(key)).cloned().collect();
+            let rows = poll.keys.iter().filter_map(|key| self.rows.get(&**key)).cloned().collect();
             reply.polled = Some(Polled { rows, runs: self.runs.clone() });
         }
         reply

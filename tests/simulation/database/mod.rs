@@ -76,7 +76,8 @@ impl Database {
             reply.claimed = self.claim(who, claim);
         }
         if let Some(poll) = &exchange.poll {
-            reply.polled = Some(self.poll(who, &poll.keys, writes));
+            let keys: Vec<String> = poll.keys.iter().map(|key| key.to_string()).collect();
+            reply.polled = Some(self.poll(who, &keys, writes));
         }
         (reply, std::mem::take(&mut self.deeds))
     }

@@ -42,7 +42,7 @@ pub fn tenants(shared: bool, kind: Kind, rng: &mut fastrand::Rng) -> Vec<Listed>
         let name = TenantName::parse(&format!("t{number}")).unwrap();
         let group = (!number.is_multiple_of(3)).then(|| format!("g{}", number % 3));
         Listed {
-            key: format!("cron-status-{name}"),
+            key: format!("cron-status-{name}").into(),
             database: DatabaseId(if shared { 0 } else { number }),
             every,
             offset: if number.is_multiple_of(2) { offset_of(INSTANCE, every) } else { offset_of(name.as_str(), every) },
