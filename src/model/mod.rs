@@ -9,8 +9,8 @@ mod tenant;
 mod time;
 
 pub use exchange::{
-    Claim, Claimed, DatabaseId, Exchange, Finish, Finished, Identity, Offer, Poll, Polled, Refresh, Refreshed, Release,
-    Repair, Repaired, Reply, Reset, Trouble, TroubleKind, Unrecorded,
+    Claim, Claimed, DatabaseId, Exchange, Finish, Finished, Identity, Mark, Offer, Poll, Polled, Refresh, Refreshed,
+    Release, Repair, Repaired, Reply, Reset, Trouble, TroubleKind, Unrecorded,
 };
 pub use outcome::{Becomes, Outcome};
 pub use row::{OpenRun, RowValue, RunId, RunIdentity, StatusRow};

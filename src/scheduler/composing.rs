@@ -2,7 +2,8 @@
 
 use super::action::Action;
 use super::carried::Hold;
-use super::databases::{Health, InFlight, Polls};
+use super::databases::{Health, InFlight};
+use super::looks::Polls;
 use super::rules::Mode;
 use super::run::RecordAs;
 use super::slots;
@@ -61,17 +62,14 @@ impl Scheduler {
             database.look_later = later;
             database.look_at.extend(BTreeMap::into_keys(due));
         }
-        if database.poll_due.is_some_and(|due| due <= now) && !database.keys.is_empty() {
-            exchange.poll = Some(Poll { keys: Arc::clone(&database.keys) });
-            database.poll_due = None;
-            database.look_at.clear();
-            flight.polls = Polls::All(Arc::clone(&database.keys));
+        if let Some((poll, polls)) = database.regular_look(now, self.rules.mode) {
+            (exchange.poll, flight.polls) = (Some(poll), polls);
         } else if !database.look_at.is_empty() && (database.health == Health::Up || database.keys.is_empty()) {
             let keys: Arc<[Arc<str>]> = std::mem::take(&mut database.look_at).into_iter().collect();
-            exchange.poll = Some(Poll { keys: Arc::clone(&keys) });
+            exchange.poll = Some(Poll::Keys(Arc::clone(&keys)));
             flight.polls = Polls::Some(keys);
-        } else if let Some(poll) = &exchange.poll {
-            flight.polls = Polls::Some(Arc::clone(&poll.keys));
+        } else if let Some(Poll::Keys(keys)) = &exchange.poll {
+            flight.polls = Polls::Some(Arc::clone(keys));
         }
         self.sent(id, exchange, flight)
     }

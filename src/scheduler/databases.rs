@@ -3,11 +3,12 @@
 use super::backoff::Backoff;
 use super::carried::Hold;
 use super::found::Found;
+use super::looks::Polls;
 use super::notice::Notice;
 use super::rules::REFRESH_EVERY;
 use super::state::{Scheduler, Timer};
 use super::tenant::TenantId;
-use crate::model::{DatabaseId, DbTime, Moment, Release, Trouble, TroubleKind};
+use crate::model::{DatabaseId, DbTime, Mark, Moment, Release, Trouble, TroubleKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,12 @@ pub(super) struct Database {
     /// When it is looked at next; none before it has tenants.
     pub poll_due: Option<Moment>,
     polled_before: bool,
+    /// From when on that look is a whole one; none: the next is.
+    pub whole_due: Option<Moment>,
+    /// What the last short look told of the server's history.
+    pub mark: Option<Mark>,
+    /// Its tenants that are not known to be done and at rest: of whom a short look must tell.
+    pub not_done: BTreeSet<TenantId>,
     /// Keys to look at before that.
     pub look_at: BTreeSet<Arc<str>>,
     /// Keys to look at from these moments on: rows that somebody held locked.
@@ -97,16 +104,6 @@ pub(super) struct InFlight {
     pub polls: Polls,
 }
 
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) enum Polls {
-    #[default]
-    Nothing,
-    /// Some, for once.
-    Some(Arc<[Arc<str>]>),
-    /// All that were known when it was sent.
-    All(Arc<[Arc<str>]>),
-}
-
 impl InFlight {
     /// It says more than a look.
     pub fn writes(&self) -> bool {
@@ -149,11 +146,6 @@ impl Database {
     /// Slots that its claims hold.
     pub fn slots_offered(&self) -> u32 {
         self.claim.limit + self.in_flight.as_ref().map_or(0, |flight| flight.claim.limit)
-    }
-
-    /// A row that somebody holds locked is looked at again, alone.
-    pub fn look_again(&mut self, key: Arc<str>, at: Moment) {
-        self.look_later.insert(key, at);
     }
 
     /// Answered, or failed, at least once.
@@ -243,7 +235,7 @@ impl Scheduler {
 
     /// An exchange was answered: the database is up.
     pub(super) fn database_answered(&mut self, id: DatabaseId, now: Option<DbTime>, flight: &InFlight, looked: bool) {
-        let polled = looked && matches!(flight.polls, Polls::All(_));
+        let polled = looked && matches!(flight.polls, Polls::All(_) | Polls::NotDone);
         let (moment, poll, shared) = (self.now, self.rules.poll, self.rules.shared);
         let spread = self.rng.f64();
         let database = self.databases_mut(id);
@@ -291,7 +283,9 @@ impl Scheduler {
         let before = database.health;
         let since = if let Health::Down { since, .. } = before { since } else { now };
         database.health = Health::Down { since, retry_at };
-        database.poll_by(retry_at);
+        // It may come back as another copy.
+        database.look_whole(retry_at);
+        database.mark = None;
         // A single statement that the server refused (a deadlock, a cancel) is a hiccup; twice in a row is an outage.
         let is_outage = trouble.kind != TroubleKind::Refused || matches!(before, Health::Down { .. });
         let tell = is_outage && database.told_down.is_none();

@@ -100,7 +100,7 @@ impl Scheduler {
             .into_iter()
             .partition(|found| found.not_before <= now && (clock.is_some() || found.ended_at.is_none()));
         if clock.is_none() && later.iter().any(|found| found.not_before <= now) && poll.is_none() {
-            *poll = Some(Poll { keys: [].into() });
+            *poll = Some(Poll::Keys([].into()));
         }
         self.databases_mut(id).found = later;
         for found in &due {

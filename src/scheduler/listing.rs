@@ -76,7 +76,14 @@ impl Scheduler {
         }
         changed.insert(listed.database);
         self.databases_mut(listed.database);
-        self.tenants.insert(TenantState::new(listed))
+        self.shelve(listed)
+    }
+
+    /// Filed from the start, as one of whom nothing is known.
+    fn shelve(&mut self, listed: Listed) -> TenantId {
+        let id = self.tenants.insert(TenantState::new(listed));
+        self.touch(id);
+        id
     }
 
     /// A run of a tenant that vanished while no supervisor looked, or a process of one: it is known until that run is recorded. Modes that
@@ -114,7 +121,7 @@ impl Scheduler {
         let changed = HashSet::from([tenant.listed.database, listed.database]);
         self.forget(id);
         self.databases_mut(listed.database);
-        self.tenants.insert(TenantState::new(*listed));
+        self.shelve(*listed);
         self.renew_keys(&changed);
         true
     }

@@ -14,6 +14,7 @@ mod invariants;
 mod lease;
 mod limits;
 mod listing;
+mod looks;
 mod notice;
 mod queue;
 mod recovery;

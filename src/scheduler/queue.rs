@@ -46,6 +46,7 @@ impl Scheduler {
             timer: self.tenant_deadline(tenant, startable),
             due: tenant.filed.due && self.may_reset(tenant),
             busy: self.is_busy(tenant),
+            not_done: tenant.is_not_done(),
             counted: counted(tenant).map(Box::new),
         };
         self.refile(id, filed);
@@ -73,6 +74,10 @@ impl Scheduler {
         }
         if old.due && !filed.due {
             self.due.remove(&id);
+        }
+        if old.not_done != filed.not_done {
+            let database = tenant.listed.database;
+            self.file_not_done(id, database, filed.not_done);
         }
         if old.busy != filed.busy {
             if filed.busy { self.counts.busy += 1 } else { self.counts.busy = self.counts.busy.saturating_sub(1) }

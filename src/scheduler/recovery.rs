@@ -41,6 +41,7 @@ impl Scheduler {
                 self.other_run_seen(id, tenant, run);
             } else {
                 self.open_run_seen(id, tenant, run);
+                self.touch(tenant);
             }
         }
         for tenant in seen {

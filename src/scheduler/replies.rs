@@ -2,7 +2,8 @@
 //! doubled; one that no exchange waits for is only read as a look.
 
 use super::action::Action;
-use super::databases::{InFlight, Pending, Polls};
+use super::databases::{InFlight, Pending};
+use super::looks::Polls;
 use super::notice::Notice;
 use super::rules::Mode;
 use super::run::Why;
@@ -33,10 +34,8 @@ impl Scheduler {
     fn answered(&mut self, id: DatabaseId, flight: InFlight, reply: Reply) {
         let looked = reply.polled.is_some();
         self.database_answered(id, reply.now, &flight, looked);
-        if !looked && flight.polls != Polls::Nothing {
-            // All was said and done but the look.
-            let again = self.now + LOOK_AGAIN;
-            self.databases_mut(id).poll_by(again);
+        if !looked {
+            self.not_looked(id, &flight.polls);
         }
         let ends = flight.finish.len();
         for (tenant, answer) in flight.finish.into_iter().zip(&reply.finished) {
@@ -258,6 +257,10 @@ impl Scheduler {
         }
         match polls {
             Polls::All(asked) | Polls::Some(asked) => self.rows_missing(id, asked, &seen),
+            Polls::NotDone => {
+                self.look_at_changed(id, &seen);
+                self.databases_mut(id).mark = polled.mark;
+            }
             Polls::Nothing => {}
         }
         self.reconcile(id, polled.runs, &seen, &odd);

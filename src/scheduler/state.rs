@@ -219,7 +219,7 @@ impl Scheduler {
         let now = self.now;
         if tenants.is_empty() {
             for id in (0..self.databases.len()).filter_map(|place| u32::try_from(place).ok()) {
-                self.databases_mut(DatabaseId(id)).poll_by(now);
+                self.databases_mut(DatabaseId(id)).look_whole(now);
             }
         }
         for name in tenants {
@@ -237,6 +237,7 @@ impl Scheduler {
             if database.poll_due.is_some() {
                 database.poll_by(poll_by);
             }
+            database.whole_due = None;
         }
         self.dirty.extend((0u32..).map(DatabaseId).take(self.databases.len()));
         for id in self.tenants.ids().collect::<Vec<_>>() {

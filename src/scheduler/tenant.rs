@@ -111,6 +111,8 @@ pub(super) struct Filed {
     pub timer: Option<Moment>,
     pub due: bool,
     pub busy: bool,
+    /// Among those that a short look must tell of.
+    pub not_done: bool,
     pub counted: Option<Box<Counted>>,
 }
 
@@ -164,6 +166,12 @@ impl TenantState {
 
     pub fn told_mut(&mut self) -> &mut Told {
         self.told.get_or_insert_default()
+    }
+
+    /// Not known to be done and at rest: a short look tells of it, or it has changed.
+    pub fn is_not_done(&self) -> bool {
+        let at_rest = self.row.as_ref().is_some_and(|row| row.value == RowValue::Done && !row.paused);
+        self.present && (!at_rest || self.other.is_some())
     }
 
     pub fn value(&self) -> Option<&RowValue> {

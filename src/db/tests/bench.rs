@@ -129,7 +129,7 @@ pub(crate) fn end(run: RunIdentity, outcome: Outcome, becomes: Becomes) -> Finis
 
 pub(crate) fn poll(keys: &[&str]) -> Exchange {
     let keys: Vec<std::sync::Arc<str>> = keys.iter().map(|key| (*key).into()).collect();
-    Exchange { poll: Some(Poll { keys: keys.into() }), ..Exchange::default() }
+    Exchange { poll: Some(Poll::Keys(keys.into())), ..Exchange::default() }
 }
 
 pub(crate) fn claim(keys: &[&str], limit: u32) -> Claim {

@@ -2,8 +2,8 @@
 //! answers at once; what a test wants late it holds back ([`Bench::hold`]).
 
 use crate::model::{
-    Claimed, DatabaseId, DbTime, Exchange, Finish, Finished, Identity, Moment, OpenRun, Polled, Refreshed, Repair,
-    Repaired, Reply, RowValue, RunId, RunIdentity, StatusRow, Tenant, TenantName, Trouble, TroubleKind,
+    Claimed, DatabaseId, DbTime, Exchange, Finish, Finished, Identity, Mark, Moment, OpenRun, Poll, Polled, Refreshed,
+    Repair, Repaired, Reply, RowValue, RunId, RunIdentity, StatusRow, Tenant, TenantName, Trouble, TroubleKind,
 };
 use crate::scheduler::{
     Action, Closing, End, Event, Exit, ExitReason, Force, Listed, Mode, Notice, Rounds, Rules, Scheduler, StaleAction,
@@ -315,10 +315,23 @@ impl Bench {
             }
         }
         if let Some(poll) = &exchange.poll {
-            let rows = poll.keys.iter().filter_map(|key| self.rows.get(&**key)).cloned().collect();
-            reply.polled = Some(Polled { rows, runs: self.runs.clone() });
+            reply.polled = Some(self.look(poll));
         }
         reply
+    }
+
+    fn look(&self, poll: &Poll) -> Polled {
+        let mark = Mark(format!("{:?} {:?}", self.rows, self.runs));
+        let (rows, mark) = match poll {
+            Poll::Keys(keys) => (keys.iter().filter_map(|key| self.rows.get(&**key)).cloned().collect(), None),
+            Poll::NotDone { since } => {
+                let same = since.as_ref() == Some(&mark);
+                let runs = |row: &StatusRow| self.runs.iter().any(|run| run.identity.key == row.key);
+                let brought = |row: &&StatusRow| runs(row) || (!same && (row.value != RowValue::Done || row.paused));
+                (self.rows.values().filter(brought).cloned().collect(), Some(mark))
+            }
+        };
+        Polled { rows, runs: self.runs.clone(), mark }
     }
 
     fn repair(&mut self, repair: &Repair) -> Repaired {
