@@ -6,23 +6,26 @@ WITH open AS MATERIALIZED (
     SELECT * FROM {run} r
     WHERE r.finished_at IS NULL AND (r.instance = $2::text AND r.node = $3::text OR r.key LIKE $1::text)
 ), here AS MATERIALIZED (
-    SELECT CASE WHEN txid_snapshot_xmin(s) = txid_snapshot_xmax(s)
-                THEN concat_ws(' ', txid_snapshot_xmax(s), pg_postmaster_start_time()) END AS mark
-    FROM txid_current_snapshot() s
+    SELECT m.mark, coalesce(m.mark = $4::text, false) AS same
+    FROM (
+        SELECT CASE WHEN txid_snapshot_xmin(s) = txid_snapshot_xmax(s)
+                    THEN concat_ws(' ', txid_snapshot_xmax(s), pg_postmaster_start_time()) END AS mark
+        FROM txid_current_snapshot() s
+    ) AS m
 ), looked AS (
     SELECT s.key, s.value::text AS value, s.updated_at, {created_at} AS created_at
     FROM {status} s
-    WHERE s.value IS DISTINCT FROM 'done' AND s.key LIKE $1::text AND $4::text IS DISTINCT FROM (SELECT mark FROM here)
+    WHERE s.value IS DISTINCT FROM 'done' AND s.key LIKE $1::text AND NOT (SELECT same FROM here)
     UNION ALL
     SELECT s.key, s.value::text, s.updated_at, s.created_at
     FROM (
         SELECT f.key FROM {flag} f
-        WHERE f.paused_at IS NOT NULL AND f.key LIKE $1::text AND $4::text IS DISTINCT FROM (SELECT mark FROM here)
+        WHERE f.paused_at IS NOT NULL AND f.key LIKE $1::text AND NOT (SELECT same FROM here)
         UNION SELECT o.key FROM open o
     ) AS k CROSS JOIN LATERAL (
         SELECT s.key, s.value, s.updated_at, {created_at} AS created_at FROM {status} s WHERE s.key = k.key OFFSET 0
     ) AS s
-    WHERE s.value = 'done' OR $4::text IS NOT DISTINCT FROM (SELECT mark FROM here)
+    WHERE s.value = 'done' OR (SELECT same FROM here)
 )
 SELECT now(), s.key, true, coalesce(s.value, ''), greatest(coalesce(s.updated_at, 'epoch'), 'epoch'), s.created_at,
        f.paused_at IS NOT NULL, f.requested_at,
