@@ -62,7 +62,7 @@ impl Scheduler {
             database.look_later = later;
             database.look_at.extend(BTreeMap::into_keys(due));
         }
-        if let Some((poll, polls)) = database.regular_look(now, self.rules.mode) {
+        if let Some((poll, polls)) = database.regular_look(now, &self.rules) {
             (exchange.poll, flight.polls) = (Some(poll), polls);
         } else if !database.look_at.is_empty() && (database.health == Health::Up || database.keys.is_empty()) {
             let keys: Arc<[Arc<str>]> = std::mem::take(&mut database.look_at).into_iter().collect();

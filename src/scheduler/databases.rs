@@ -44,6 +44,8 @@ pub(super) struct Database {
     polled_before: bool,
     /// From when on that look is a whole one; none: the next is.
     pub whole_due: Option<Moment>,
+    /// The whole look that is under way goes on at this key; 0: none is.
+    pub whole_from: usize,
     /// What the last short look told of the server's history.
     pub mark: Option<Mark>,
     /// Its tenants that are not known to be done and at rest: of whom a short look must tell.
@@ -151,6 +153,11 @@ impl Database {
     /// Answered, or failed, at least once.
     pub fn tried(&self) -> bool {
         self.health != Health::Unknown
+    }
+
+    /// Its rows are known, or that they cannot be.
+    pub fn looked(&self) -> bool {
+        self.tried() && self.whole_from == 0
     }
 }
 

@@ -166,6 +166,7 @@ impl Scheduler {
             keys.sort_unstable();
             let database = self.databases_mut(id);
             database.keys = keys.into();
+            database.whole_from = 0;
             if database.keys.is_empty() {
                 database.poll_due = None;
             }
@@ -180,6 +181,6 @@ impl Scheduler {
     }
 
     pub(super) fn all_tried(&self) -> bool {
-        self.databases.iter().all(|database| database.tried() || database.keys.is_empty())
+        self.databases.iter().all(|database| database.looked() || database.keys.is_empty())
     }
 }

@@ -1,6 +1,7 @@
 //! Which rows a look reads. A *whole* look asks for every key; a *short* one, which is the rule, for what is not done, so
 //! that it costs the same whether a hundred tenants are done or a hundred thousand. Not here: what an answer means for a
-//! row (`replies`), and when a look is due (`databases`).
+//! row (`replies`), and when a look is due (`databases`). A long whole look is made in pieces, so that nothing waits long
+//! for it; claims begin after its last.
 //!
 //! Invariant: nothing changes in a row without being seen. A short look brings every row of ours whose value is not
 //! `done`, that is paused, or that has an open run; `Database::not_done` holds everybody whom memory believes to be one of
@@ -27,7 +28,7 @@
 //! is but one tenant. A NOTIFY without a key is answered by a short one: who writes it has made something needed.
 
 use super::databases::Database;
-use super::rules::Mode;
+use super::rules::{Mode, Rules};
 use super::state::Scheduler;
 use super::tenant::{Stage, TenantId, TenantState};
 use crate::model::{DatabaseId, Moment, Poll};
@@ -48,7 +49,7 @@ pub(super) enum Polls {
     Nothing,
     /// Some, for once.
     Some(Arc<[Arc<str>]>),
-    /// All that were known when it was sent.
+    /// All that were known when it was sent, or the last of them.
     All(Arc<[Arc<str>]>),
     /// What is not done.
     NotDone,
@@ -58,23 +59,34 @@ impl Database {
     /// The next regular look is a whole one, and comes by then.
     pub fn look_whole(&mut self, moment: Moment) {
         self.whole_due = None;
+        self.whole_from = 0;
         self.poll_by(moment);
     }
 
     /// The regular look, if it is due.
-    pub fn regular_look(&mut self, now: Moment, mode: Mode) -> Option<(Poll, Polls)> {
+    pub fn regular_look(&mut self, now: Moment, rules: &Rules) -> Option<(Poll, Polls)> {
         if self.poll_due.is_none_or(|due| due > now) || self.keys.is_empty() {
             return None;
         }
         self.poll_due = None;
-        let short = mode == Mode::Daemon && self.keys.len() > 1 && self.whole_due.is_some_and(|due| due > now);
+        let short = rules.mode == Mode::Daemon && self.keys.len() > 1 && self.whole_due.is_some_and(|due| due > now);
         if short {
             let since = self.mark.take().filter(|_| self.not_done.is_empty());
             return Some((Poll::NotDone { since }, Polls::NotDone));
         }
+        let rest = self.keys.get(self.whole_from..).unwrap_or_default();
+        if let Some((some, _)) = rest.split_at_checked(rules.look_size).filter(|(_, more)| !more.is_empty()) {
+            let keys: Arc<[Arc<str>]> = some.into();
+            self.whole_from += keys.len();
+            // The rest as soon as this is answered.
+            self.poll_due = Some(now);
+            return Some((Poll::Keys(Arc::clone(&keys)), Polls::Some(keys)));
+        }
+        let keys = if self.whole_from == 0 { Arc::clone(&self.keys) } else { rest.into() };
+        self.whole_from = 0;
         self.whole_due = Some(now + WHOLE_EVERY);
         self.look_at.clear();
-        Some((Poll::Keys(Arc::clone(&self.keys)), Polls::All(Arc::clone(&self.keys))))
+        Some((Poll::Keys(Arc::clone(&keys)), Polls::All(keys)))
     }
 
     /// A row that somebody holds locked is looked at again, alone.

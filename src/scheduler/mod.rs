@@ -40,7 +40,7 @@ pub use carried::CarriedRun;
 pub use event::{End, Event, Exit, FoundEnd, Listed, NotStarted, Unknown, Verdict};
 pub use found::AllEnds;
 pub use notice::Notice;
-pub use rules::{Mode, Rounds, Rules, StaleAction};
+pub use rules::{LOOK_SIZE, Mode, Rounds, Rules, StaleAction};
 pub use slots::{newest, next_after, offset_of};
 pub use state::Scheduler;
 pub use why::Reason;

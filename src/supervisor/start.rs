@@ -42,6 +42,7 @@ pub fn rules(config: &Config, identity: Identity, mode: Mode, workers: u32, born
         cluster_limit: config.limits.cluster,
         group_limit: config.limits.group,
         poll: config.database.poll_interval(),
+        look_size: scheduler::LOOK_SIZE,
         shared: !config.database.url.varies_by_tenant(),
         lease: config.cluster.takeover_after,
         born,

@@ -42,6 +42,7 @@ pub(super) fn rules() -> Rules {
         cluster_limit: 0,
         group_limit: 0,
         poll: sec(10),
+        look_size: 1_000,
         shared: true,
         lease: None,
         born: Moment(5_000_000),

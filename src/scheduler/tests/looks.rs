@@ -346,3 +346,33 @@ fn rows_of_others_in_the_same_table_are_nobody_s() {
     assert!(looks(&bench, from).iter().all(|look| look.starts_with("short")), "{:?}", looks(&bench, from));
     assert!(bench.started.is_empty() && bench.signals == [] as [(String, Force); 0]);
 }
+
+#[test]
+fn a_long_whole_look_comes_in_pieces_and_claims_wait_for_its_last() {
+    let rows = [("a", "needed", -10), ("b", "done", 0), ("c", "needed", -20), ("d", "done", 0), ("e", "needed", -30)];
+    let mut bench = Bench::started(Rules { look_size: 2, ..rules() }, &rows);
+    bench.pass(sec(11));
+    let sent = looks(&bench, 0);
+    assert_eq!(sent[..3], ["a b", "c d", "e"]);
+    assert!(sent[3].starts_with("short"), "{sent:?}");
+    assert_eq!(bench.started, ["e"], "who has waited longest stands in the last piece");
+    let before = bench.exchanges.len();
+    bench.tell(Event::Woken(Vec::new()));
+    assert_eq!(looks(&bench, before), ["a b", "c d", "e"]);
+}
+
+#[test]
+fn a_whole_look_that_breaks_off_begins_anew() {
+    let rows = ["a", "b", "c", "d", "e"].map(|key| (key, "done", 0));
+    let mut bench = Bench::started(Rules { look_size: 2, ..rules() }, &rows);
+    bench.pass(sec(11));
+    let before = bench.exchanges.len();
+    bench.hold = true;
+    bench.tell(Event::Woken(Vec::new()));
+    bench.answer_one();
+    bench.down = true;
+    bench.release();
+    bench.down = false;
+    bench.pass(sec(5));
+    assert_eq!(looks(&bench, before)[..5], ["a b", "c d", "a b", "c d", "e"]);
+}
