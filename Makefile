@@ -38,8 +38,9 @@ check: ## format and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-bench: deps ## whole rounds beside xargs -P, and more
-	TC_TEST_BASE=$${TMPDIR:-/tmp} $(CARGO) bench --locked --bench rounds
+bench: ## all of benches/: each figure beside a peer's of the same run, in minutes (BENCH=rounds: that one)
+	@tests/support/deps.sh bench
+	TC_TEST_BASE=$${TMPDIR:-/tmp} $(CARGO) bench --locked --bench '$(or $(BENCH),*)'
 
 deps: ## what the suite needs beyond cargo: installed by root, else told
 	@tests/support/deps.sh all

@@ -1,153 +1,286 @@
-//! Whole rounds of 2,000 tenants beside `xargs -P` with the same child, in one run: runs per second, the
-//! ratio, the supervisor's CPU time and peak memory. The child is `/bin/true`, the database is shared and
-//! keeps PostgreSQL's default durability on the disk of `TC_TEST_BASE` (default /tmp by `make bench`).
-//! `xargs` keeps no record at all: it is the ceiling of what users would take instead.
+//! Whole rounds in one shared database, beside what nothing can beat (children in C without a record), what
+//! an ideal supervisor in C could do with the same record, `xargs -P`, and the algorithm that we replace: all
+//! in turn in one run, with the default durability on the disk of `TC_TEST_BASE` (default /tmp by `make bench`)
+//! and once more with every flush 5 ms slower. A round lasts from the commit that makes the rows needed, or the
+//! start of the peer's process, to the last recorded end, or the peer's. CPU time counts the program, its children and
+//! the server.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a bench ends where the world is not as it should be, and measures by the host's clock"
+    reason = "a bench ends where the world is not as it should be, and looks seldom"
 )]
 
-#[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use support::cluster::Cluster;
-use support::daemon::Supervisor;
-use support::proc;
-use support::wait::{eventually, secs};
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Command;
+use support::cpu;
+use support::figures::{ratios, spread};
+use support::kit::cluster::{Cluster, TestDatabase};
+use support::kit::configuration::Configuration;
+use support::kit::daemon::Supervisor;
+use support::kit::proc;
+use support::kit::wait::{eventually, millis, secs};
+use support::kit::world::world;
+use support::peer;
 
 const TENANTS: usize = 2_000;
-const REPEATS: usize = 3;
+/// Where a round is slow, this many of the tenants do.
+const FEWER: usize = 500;
+const REPEATS: usize = 5;
 
-/// One round: how fast, and what the supervisor itself used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Ceiling,
+    Batched,
+    Each,
+    Xargs,
+    Replaced,
+    Ours,
+}
+
+/// One round of one of them.
 struct Round {
-    seconds: f64,
+    rate: f64,
+    /// Milliseconds a run: program, children, server.
     cpu: f64,
+    peak_mb: f64,
+}
+
+/// Where they all do the same.
+struct Ground {
+    cluster: &'static Cluster,
+    /// The product's own database, and a copy with the same tables and rows for the peers.
+    ours: TestDatabase,
+    theirs: TestDatabase,
+    configuration: Configuration,
+    names: Vec<String>,
+    /// The names, a line each.
+    list: PathBuf,
 }
 
 fn main() {
-    // `cargo test --benches` runs this with --test: nothing to measure then.
-    if std::env::args().any(|argument| argument == "--test") {
+    if !support::is_measuring() {
         return;
     }
-    let names: Vec<String> = (0..TENANTS).map(|number| format!("tenant-{number:04}")).collect();
-    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start_own(&[("fsync", "on")])));
-    conditions(cluster);
-    println!(
-        "\n| at a time | xargs -P, runs/s | tenantcron, runs/s | ratio | CPU ms a run, supervisor only | peak memory |"
+    let cluster = support::durable_cluster(&[]);
+    let ground = Ground::lay(cluster);
+    support::conditions(
+        cluster,
+        &format!(
+            "{TENANTS} tenants, /bin/true, one shared database; {REPEATS} rounds each, in turn; the median, the range behind it; \
+             the replaced algorithm, and whatever the slow flush slows, with {FEWER} of the tenants; memory without the server"
+        ),
     );
-    println!("| --- | --- | --- | --- | --- | --- |");
+    use Who::{Batched, Ceiling, Each, Ours, Replaced, Xargs};
     for workers in [2, 8] {
-        measure(cluster, &names, workers);
+        ground.measure(workers, &[Ceiling, Batched, Xargs, Replaced, Ours], |who| match who {
+            Replaced => FEWER,
+            _ => TENANTS,
+        });
     }
-    cluster.stop_fast();
-    std::fs::remove_dir_all(cluster.socket_folder()).ok();
-}
-
-fn conditions(cluster: &Cluster) {
-    let mut client = cluster.named("postgres").connect();
-    let mut show =
-        |name: &str| client.query_one(&format!("SHOW {name}"), &[]).map(|row| row.get::<_, String>(0)).expect("SHOW");
-    let (version, fsync, commit) = (show("server_version"), show("fsync"), show("synchronous_commit"));
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    println!(
-        "{TENANTS} tenants, /bin/true, one shared database; PostgreSQL {version}, fsync {fsync}, synchronous_commit {commit}, data in {}",
-        cluster.data().display()
-    );
-    println!("{cpus} CPUs; {REPEATS} rounds each, in turn; the median is shown, the range behind it");
-}
-
-fn measure(cluster: &'static Cluster, names: &[String], workers: u32) {
-    let database = cluster.database();
-    let mut supervisor = Supervisor::builder()
-        .tenants(names)
-        .database(&database)
-        .set("workers", i64::from(workers))
-        .set("job.command", vec!["/bin/true".to_owned()])
-        .set("schedule.every", "1d")
-        .set("database.poll", "10s")
-        .set("database.url", database.socket_url())
-        .set("log.level", "warn")
-        .start();
-    let mut client = database.connect();
-    // The first round makes tables, rows and logs.
-    wait_done(&mut client, TENANTS);
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..REPEATS {
-        theirs.push(xargs(names, workers));
-        ours.push(round(&mut client, supervisor.pid()));
+    for setting in ["commit_delay = 5000", "commit_siblings = 0"] {
+        cluster.admin(&format!("ALTER SYSTEM SET {setting}"));
     }
-    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| theirs / ours.seconds).collect();
-    let rate = |seconds: f64| TENANTS as f64 / seconds;
-    let cpu: Vec<f64> = ours.iter().map(|round| round.cpu * 1000.0 / TENANTS as f64).collect();
-    println!(
-        "| {workers} | {} | {} | {} | {} | {:.1} MB |",
-        spread(theirs.iter().map(|seconds| rate(*seconds)).collect(), 0),
-        spread(ours.iter().map(|round| rate(round.seconds)).collect(), 0),
-        spread(ratios, 2),
-        spread(cpu, 2),
-        proc::peak_kb(supervisor.pid()) as f64 / 1024.0
-    );
-    std::io::stdout().flush().expect("stdout");
-    supervisor.stop();
+    cluster.admin("SELECT pg_reload_conf()");
+    println!("\nEvery flush 5 ms slower (commit_delay 5000, commit_siblings 0), {FEWER} tenants a round:");
+    ground.measure(8, &[Batched, Each, Ours], |_| FEWER);
+    drop(ground);
+    support::end(cluster);
 }
 
-/// From the commit that makes every row needed to the last recorded end.
-fn round(client: &mut postgres::Client, supervisor: i32) -> Round {
-    let cpu = cpu_seconds(supervisor);
-    let row = client.query_one("WITH u AS (UPDATE tenantcron_status SET value = 'needed' RETURNING 1) SELECT count(*), extract(epoch FROM clock_timestamp())::float8 FROM u", &[]);
-    let began: f64 = row.expect("UPDATE").get(1);
-    client.batch_execute("NOTIFY tenantcron").expect("NOTIFY");
-    wait_done(client, TENANTS);
-    let row = client.query_one("SELECT extract(epoch FROM max(finished_at))::float8, count(*) FILTER (WHERE outcome <> 'ok') FROM tenantcron_run", &[]);
-    let row = row.expect("SELECT");
-    assert_eq!(row.get::<_, i64>(1), 0, "some runs failed");
-    Round { seconds: row.get::<_, f64>(0) - began, cpu: cpu_seconds(supervisor) - cpu }
-}
+impl Ground {
+    fn lay(cluster: &'static Cluster) -> Self {
+        let names: Vec<String> = (0..TENANTS).map(|number| format!("tenant-{number:04}")).collect();
+        let list = world().folder("list").join("names");
+        std::fs::write(&list, names.join("\n")).expect("the list of names");
+        let ours = cluster.database();
+        let configuration = Supervisor::builder()
+            .tenants(&names)
+            .set("database.url", ours.socket_url())
+            .set("job.command", vec!["/bin/true".to_owned()])
+            .set("schedule.every", "1d")
+            .set("database.poll", "10s")
+            .set("log.level", "warn");
+        let made = configuration.clone().prepare().command(&["migrate"]);
+        assert!(made.status.success(), "{made:?}");
+        let done = ours.connect().execute("UPDATE tenantcron_status SET value = 'done', updated_at = now()", &[]);
+        assert_eq!(done.expect("UPDATE"), TENANTS as u64, "rows that migrate should have made");
+        let theirs = cluster.databases_like(&ours, 1, "peers").pop().expect("a copy");
+        Self { cluster, ours, theirs, configuration, names, list }
+    }
 
-fn wait_done(client: &mut postgres::Client, wanted: usize) {
-    eventually(secs(120), "every tenant is done", || {
-        // Seldom: the question itself costs the server something.
-        std::thread::sleep(Duration::from_millis(100));
-        let row =
-            client.query_one("SELECT count(*) FROM pg_class WHERE relname = 'tenantcron_status'", &[]).expect("SELECT");
-        if row.get::<_, i64>(0) == 0 {
-            return Err("no table yet".to_owned());
+    fn measure(&self, workers: usize, who: &[Who], tenants: impl Fn(Who) -> usize) {
+        let supervisor = self.configuration.clone().set("workers", workers as i64).start();
+        // Logs are made, files are read from the disk, prepared statements are planned.
+        self.round(Who::Ours, workers, TENANTS, &supervisor);
+        let mut rounds: Vec<Vec<Round>> = who.iter().map(|_| Vec::new()).collect();
+        for turn in 0..REPEATS {
+            for place in 0..who.len() {
+                // Nobody always comes after the same one.
+                let at = (place + turn) % who.len();
+                rounds[at].push(self.round(who[at], workers, tenants(who[at]), &supervisor));
+            }
         }
-        let row = client.query_one("SELECT count(*) FROM tenantcron_status WHERE value = 'done'", &[]).expect("SELECT");
-        let done: i64 = row.get(0);
-        if done == wanted as i64 { Ok(()) } else { Err(format!("{done} done")) }
-    });
+        let rates = |at: usize| rounds[at].iter().map(|round| round.rate).collect::<Vec<_>>();
+        let ours = rates(who.iter().position(|one| *one == Who::Ours).expect("ours is among them"));
+        println!("\n| {workers} at a time | runs/s | tenantcron / it | CPU ms a run | peak memory MB |");
+        println!("| --- | --- | --- | --- | --- |");
+        for (at, one) in who.iter().enumerate() {
+            let ratio = if *one == Who::Ours { String::new() } else { spread(&ratios(&ours, &rates(at)), 2) };
+            println!(
+                "| {} | {} | {ratio} | {} | {:.1} |",
+                one.name(),
+                spread(&rates(at), 0),
+                spread(&rounds[at].iter().map(|round| round.cpu).collect::<Vec<_>>(), 2),
+                rounds[at].iter().map(|round| round.peak_mb).fold(0.0, f64::max)
+            );
+        }
+    }
+
+    fn round(&self, who: Who, workers: usize, tenants: usize, supervisor: &Supervisor) -> Round {
+        if who == Who::Ours {
+            return self.our_round(tenants, supervisor);
+        }
+        let server = cpu::server(self.cluster);
+        if who.keeps_a_record() {
+            self.make_needed(&self.theirs, tenants, "").commit();
+        }
+        let report = peer::run(self.command(who, workers, tenants));
+        match who {
+            Who::Xargs => {}
+            _ => report.expect_runs(tenants),
+        }
+        let mut cpu = report.cpu;
+        if who.keeps_a_record() {
+            cpu += cpu::server(self.cluster) - server;
+            self.expect_record(&self.theirs, who, tenants);
+        }
+        Round { rate: tenants as f64 / report.seconds, cpu: cpu * 1000.0 / tenants as f64, peak_mb: report.peak_mb() }
+    }
+
+    fn our_round(&self, tenants: usize, supervisor: &Supervisor) -> Round {
+        let cpu = || cpu::server(self.cluster) + cpu::with_children(supervisor.pid());
+        let before = cpu();
+        let asked = self.make_needed(&self.ours, tenants, "NOTIFY tenantcron");
+        let began = support::epoch();
+        let mut client = asked.commit();
+        eventually(secs(60), "every tenant is done", || {
+            // Seldom: the question itself costs the server something.
+            std::thread::sleep(millis(100));
+            let row = client.query_one("SELECT count(*) FROM tenantcron_status WHERE value <> 'done'", &[]);
+            match row.expect("SELECT").get::<_, i64>(0) {
+                0 => Ok(()),
+                left => Err(format!("{left} are left")),
+            }
+        });
+        let used = cpu() - before;
+        let ended = self.expect_record(&self.ours, Who::Ours, tenants);
+        Round {
+            rate: tenants as f64 / (ended - began),
+            cpu: used * 1000.0 / tenants as f64,
+            peak_mb: proc::peak_kb(supervisor.pid()) as f64 / 1024.0,
+        }
+    }
+
+    /// The first `tenants` rows needed and the old runs gone, so that every round finds the same; not committed yet.
+    fn make_needed(&self, database: &TestDatabase, tenants: usize, then: &str) -> Asked {
+        let mut client = database.connect();
+        client.batch_execute("TRUNCATE tenantcron_run").expect("TRUNCATE");
+        client.batch_execute("BEGIN").expect("BEGIN");
+        let names = &self.names[..tenants];
+        let updated = client.execute(
+            "UPDATE tenantcron_status SET value = 'needed' WHERE value = 'done' AND key = ANY ($1)",
+            &[&names],
+        );
+        assert_eq!(updated.expect("UPDATE"), tenants as u64, "a row was not done");
+        client.batch_execute(then).expect("NOTIFY");
+        Asked(client)
+    }
+
+    /// Fails unless each tenant ran once and well; returns the last recorded end, seconds since the epoch.
+    fn expect_record(&self, database: &TestDatabase, who: Who, tenants: usize) -> f64 {
+        let mut client = database.connect();
+        let left = client.query_one("SELECT count(*) FROM tenantcron_status WHERE value <> 'done'", &[]);
+        assert_eq!(left.expect("SELECT").get::<_, i64>(0), 0, "{who:?}: rows are not done");
+        let sql = "SELECT count(DISTINCT key), count(*), count(*) FILTER (WHERE outcome IS DISTINCT FROM 'ok'), \
+                   extract(epoch FROM max(finished_at))::float8 FROM tenantcron_run";
+        let row = client.query_one(sql, &[]).expect("SELECT");
+        let (keys, runs, bad): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        // The original keeps no row per run.
+        let wanted = if who == Who::Replaced { 0 } else { tenants as i64 };
+        assert_eq!((keys, runs, bad), (wanted, wanted, 0), "{who:?}: keys, runs, bad ones");
+        row.get::<_, Option<f64>>(3).unwrap_or_default()
+    }
+
+    fn command(&self, who: Who, workers: usize, tenants: usize) -> Command {
+        let workers = workers.to_string();
+        let url = self.theirs.socket_url();
+        let names = File::open(self.list_of(tenants)).expect("the list of names");
+        let mut command = match who {
+            Who::Ceiling => {
+                let mut command = peer::command(peer::compiled("ceiling"));
+                command.arg(tenants.to_string()).arg(&workers);
+                command
+            }
+            Who::Batched | Who::Each => {
+                let mut command = peer::command(peer::compiled(if who == Who::Each { "each" } else { "batched" }));
+                command.args([url, &workers]);
+                command
+            }
+            Who::Xargs => {
+                let mut command = peer::command("xargs");
+                command.args(["-P", &workers, "-n", "1", "/bin/true"]);
+                command
+            }
+            Who::Replaced => {
+                let mut command = peer::command(peer::python());
+                command.arg(peer::source("replaced.py")).args([&workers, url]);
+                command
+            }
+            Who::Ours => unreachable!("is not started for a round"),
+        };
+        command.stdin(names);
+        command
+    }
+
+    fn list_of(&self, tenants: usize) -> PathBuf {
+        if tenants == TENANTS {
+            return self.list.clone();
+        }
+        let file = self.list.with_file_name(format!("{tenants}"));
+        std::fs::write(&file, self.names[..tenants].join("\n")).expect("the list of names");
+        file
+    }
 }
 
-fn xargs(names: &[String], workers: u32) -> f64 {
-    let began = Instant::now();
-    let mut xargs = Command::new("xargs")
-        .args(["-P", &workers.to_string(), "-n", "1", "/bin/true"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("xargs");
-    xargs.stdin.take().expect("its input").write_all(names.join("\n").as_bytes()).expect("its input");
-    assert!(xargs.wait().expect("xargs").success());
-    began.elapsed().as_secs_f64()
+/// Rows made needed in a transaction that is still open.
+struct Asked(postgres::Client);
+
+impl Asked {
+    fn commit(mut self) -> postgres::Client {
+        self.0.batch_execute("COMMIT").expect("COMMIT");
+        self.0
+    }
 }
 
-/// User and system time of the process itself, its children not counted.
-fn cpu_seconds(pid: i32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("/proc");
-    let fields: Vec<&str> = stat.rsplit_once(')').expect("stat").1.split_whitespace().collect();
-    let ticks: f64 = [11, 12].iter().map(|at| fields[*at].parse::<f64>().expect("ticks")).sum();
-    ticks / 100.0
-}
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ceiling => "C, no record: the ceiling",
+            Self::Batched => "C, batched as many as are ready",
+            Self::Each => "C, one commit per claim and finish",
+            Self::Xargs => "xargs -P, no record",
+            Self::Replaced => "the algorithm replaced",
+            Self::Ours => "tenantcron",
+        }
+    }
 
-fn spread(mut figures: Vec<f64>, digits: usize) -> String {
-    figures.sort_by(f64::total_cmp);
-    let (first, last) = (figures[0], figures[figures.len() - 1]);
-    format!("{:.digits$} ({first:.digits$}–{last:.digits$})", figures[figures.len() / 2])
+    fn keeps_a_record(self) -> bool {
+        matches!(self, Self::Batched | Self::Each | Self::Replaced | Self::Ours)
+    }
 }

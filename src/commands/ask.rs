@@ -119,7 +119,7 @@ impl<'a> Desk<'a> {
         let mut lister = Lister::new(self.config);
         let tenants = loop {
             lister.ask(self.clock.now(), &self.engine, &self.spawner, &self.environment, &self.waker);
-            let tenants = lister.take();
+            let tenants = lister.take(self.clock.now());
             if lister.has_heard_all(self.config)
                 && let Some(tenants) = tenants
             {

@@ -27,7 +27,7 @@ pub fn config(loaded: &Loaded, process: &Process) -> i32 {
         if desk.incomplete { ", not all: see the messages" } else { "" }
     ));
     for one in &listed {
-        let group = one.tenant.group.as_ref().map(|group| format!(" group={group}")).unwrap_or_default();
+        let group = one.tenant.group().map(|group| format!(" group={group}")).unwrap_or_default();
         let url = desk.registry.url(one.database).map(ToString::to_string).unwrap_or_default();
         let disabled = if one.enabled { "" } else { " disabled" };
         print_line(&format!(

@@ -74,7 +74,7 @@ fn make_rows(
 ) -> Result<usize, String> {
     for id in ready {
         let keys = databases.get(id).into_iter().flatten().map(|tenant| tenant.key.clone()).collect();
-        desk.engine.exchange(*id, Exchange { poll: Some(Poll { keys }), ..Exchange::default() });
+        desk.engine.exchange(*id, Exchange { poll: Some(Poll::Keys(keys)), ..Exchange::default() });
     }
     let mut failed = 0;
     for answer in desk.answers(ready.len())? {

@@ -56,7 +56,7 @@ struct Round {
 fn once(desk: &mut Desk<'_>, tenants: &[Listed]) -> Result<Round, String> {
     let databases = by_database(tenants);
     for (id, tenants) in &databases {
-        desk.engine.request(*id, tenants.iter().map(|tenant| tenant.key.clone()).collect());
+        desk.engine.request(*id, tenants.iter().map(|tenant| tenant.key.to_string()).collect());
     }
     let mut round = Round { code: exit::DONE, busy: Vec::new() };
     let (mut noticed, mut unreachable) = (Vec::new(), 0);

@@ -63,7 +63,7 @@ fn show(loaded: &Loaded, process: &Process, asked: &Status) -> Result<i32, AskEr
     let listed = select(desk.tenants()?, &asked.tenants)?;
     let databases = by_database(&listed);
     for (id, tenants) in &databases {
-        desk.engine.view(*id, tenants.iter().map(|tenant| tenant.key.clone()).collect());
+        desk.engine.view(*id, tenants.iter().map(|tenant| tenant.key.to_string()).collect());
     }
     let state = desk.state();
     let supervisor = state.as_ref().and_then(|state| living_supervisor(state, &desk.identity.node));
@@ -82,7 +82,7 @@ fn show(loaded: &Loaded, process: &Process, asked: &Status) -> Result<i32, AskEr
     let lines: Vec<_> = listed
         .iter()
         .map(|tenant| match views.get(&tenant.database) {
-            Some((now, rows)) => view.line(tenant, *now, rows.get(&tenant.key)),
+            Some((now, rows)) => view.line(tenant, *now, rows.get(&*tenant.key)),
             None => Line {
                 tenant: tenant.tenant.name.to_string(),
                 state: "unknown".to_owned(),

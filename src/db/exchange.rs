@@ -9,6 +9,7 @@ use super::statements::{Look, Prepared, Read, Statements, Turned, is_turn};
 use super::task::writes;
 use crate::model::{Exchange, Finish, Finished, Poll, Reply};
 use std::collections::HashSet;
+use std::sync::Arc;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
@@ -52,13 +53,13 @@ async fn look(
 ) -> Result<(), Failure> {
     let read = match read {
         Some(read) => read,
-        None => ground.statements.poll(ground.client, ground.look, &poll.keys).await?,
+        None => ground.statements.poll(ground.client, ground.look, poll).await?,
     };
     if read.read_only && ground.settings.access == Access::ReadWrite {
         // else it would be back with every look and down with every claim
         return Err(Failure::ReadOnly);
     }
-    complete(ground, exchange, poll, read, reply).await
+    complete(ground, exchange, read, reply).await
 }
 
 /// What one flight brings.
@@ -91,7 +92,7 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
         when(!reset.is_empty(), statements.reset(client, reset)),
         when(guarded, statements.claim_guard(client)),
         async { match claim { Some(claim) => statements.claim(client, claim).await.map(Some), None => Ok(None) } },
-        async { match poll { Some(poll) => statements.poll(client, look, &poll.keys).await.map(Some), None => Ok(None) } },
+        async { match poll { Some(poll) => statements.poll(client, look, poll).await.map(Some), None => Ok(None) } },
         when(together, statements.commit(client)),
     );
     begun.map_err(Failure::Lost)?;
@@ -196,13 +197,7 @@ impl<'a> Ends<'a> {
 }
 
 /// Creates the rows that are missing and reads them too.
-async fn complete(
-    ground: Ground<'_>,
-    exchange: &Exchange,
-    poll: &Poll,
-    read: Read,
-    reply: &mut Reply,
-) -> Result<(), Failure> {
+async fn complete(ground: Ground<'_>, exchange: &Exchange, read: Read, reply: &mut Reply) -> Result<(), Failure> {
     let mut polled = read.polled;
     reply.now = reply.now.or(read.now);
     let may = ground.settings.access == Access::ReadWrite && ground.settings.migrate == Migrate::Auto;
@@ -219,7 +214,7 @@ async fn complete(
             Err(failure) => return Err(failure),
         }
     }
-    if reply.now.is_none() && poll.keys.is_empty() {
+    if reply.now.is_none() {
         reply.now = ground.statements.now(ground.client).await?;
     }
     reply.polled = Some(polled);
@@ -227,7 +222,7 @@ async fn complete(
 }
 
 /// Creates rows; none where somebody holds one of the same key uncommitted.
-async fn create(ground: Ground<'_>, keys: &[String]) -> Result<Option<Read>, Failure> {
+async fn create(ground: Ground<'_>, keys: &[Arc<str>]) -> Result<Option<Read>, Failure> {
     let Ground { client, statements, look, .. } = ground;
     let (begun, limited, created, committed) = tokio::join!(
         biased;
@@ -243,5 +238,5 @@ async fn create(ground: Ground<'_>, keys: &[String]) -> Result<Option<Read>, Fai
         other => other?,
     }
     committed?;
-    Ok(Some(statements.poll(client, look, keys).await?))
+    Ok(Some(statements.poll(client, look, &Poll::Keys(keys.into())).await?))
 }

@@ -239,20 +239,32 @@ pub struct Claimed {
     pub started_at: DbTime,
 }
 
-/// Read these rows and the open runs among them.
+/// Which rows are read, beside every open run of this instance and node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Poll {
-    /// The rows wanted; what is missing is created (unless `migrate = "manual"` or nothing may be written).
-    pub keys: Arc<[String]>,
+pub enum Poll {
+    /// Those of these keys; what is missing is created (unless `migrate = "manual"` or nothing may be written).
+    Keys(Arc<[Arc<str>]>),
+    /// A short look: those of this instance's keys that are not done, are paused or have an open run; none is created.
+    NotDone {
+        /// The mark of the last short look. If it is still the same, rows without an open run are not read again:
+        /// nothing was written since. Given only by who knows of no row that is not done.
+        since: Option<Mark>,
+    },
 }
+
+/// How far a server's history has come, in its own words: where it is the same twice, nothing was written between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark(pub String);
 
 /// What a poll read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Polled {
     /// The rows that exist (now).
     pub rows: Vec<StatusRow>,
-    /// The open runs of the asked keys, and all open runs of this instance and node.
+    /// The open runs of these keys, and all open runs of this instance and node.
     pub runs: Vec<OpenRun>,
+    /// Of a short look: up to where this was read, unless something older was still being written.
+    pub mark: Option<Mark>,
 }
 
 /// What the database answered; each list in the order of what was asked.

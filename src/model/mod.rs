@@ -9,11 +9,11 @@ mod tenant;
 mod time;
 
 pub use exchange::{
-    Claim, Claimed, DatabaseId, Exchange, Finish, Finished, Identity, Offer, Poll, Polled, Refresh, Refreshed, Release,
-    Repair, Repaired, Reply, Reset, Trouble, TroubleKind, Unrecorded,
+    Claim, Claimed, DatabaseId, Exchange, Finish, Finished, Identity, Mark, Offer, Poll, Polled, Refresh, Refreshed,
+    Release, Repair, Repaired, Reply, Reset, Trouble, TroubleKind, Unrecorded,
 };
 pub use outcome::{Becomes, Outcome};
 pub use row::{OpenRun, RowValue, RunId, RunIdentity, StatusRow};
 pub use template::{Template, TemplateError, Values};
-pub use tenant::{BadField, BadName, Tenant, TenantName};
+pub use tenant::{BadField, BadName, Fields, Tenant, TenantName};
 pub use time::{DbTime, Moment};

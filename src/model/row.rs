@@ -15,7 +15,7 @@ pub enum RowValue {
     /// Has run.
     Done,
     /// A value that the contract does not know: reported and left alone.
-    Unknown(String),
+    Unknown(Box<str>),
 }
 
 impl RowValue {
@@ -25,7 +25,7 @@ impl RowValue {
             "needed" => Self::Needed,
             "running" => Self::Running,
             "done" => Self::Done,
-            other => Self::Unknown(other.to_owned()),
+            other => Self::Unknown(other.into()),
         }
     }
 

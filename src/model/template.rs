@@ -147,8 +147,8 @@ impl Template {
                     let value: std::borrow::Cow<'v, str> = match place {
                         Place::Tenant => values.tenant.name.as_str().into(),
                         Place::Underscored => values.tenant.name.underscored().into(),
-                        Place::Database => values.tenant.database.as_deref().unwrap_or_default().into(),
-                        Place::Group => values.tenant.group.as_deref().unwrap_or_default().into(),
+                        Place::Database => values.tenant.database().unwrap_or_default().into(),
+                        Place::Group => values.tenant.group().unwrap_or_default().into(),
                         Place::RunId => values.run_id.map(|id| id.to_string()).unwrap_or_default().into(),
                         Place::Instance => values.instance.into(),
                     };

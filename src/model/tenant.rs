@@ -62,6 +62,11 @@ impl TenantName {
         &self.0
     }
 
+    /// The name as a text that is shared with it.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The name with every `.` and `-` as `_`: the placeholder `{tenant_}`.
     pub fn underscored(&self) -> String {
         self.0.replace(['.', '-'], "_")
@@ -93,30 +98,44 @@ impl fmt::Debug for TenantName {
     }
 }
 
-/// A tenant as its sources describe it.
+/// A tenant as its sources describe it. Copies share what they hold: there may be very many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
+#[serde(try_from = "Plain", into = "Plain")]
 pub struct Tenant {
     /// Its name.
     pub name: TenantName,
-    /// Its database, for the placeholder `{database}`; checked by [`Tenant::new`].
+    /// Checked by [`Tenant::of`]; none where both are absent, as with most tenants.
+    fields: Option<Arc<Fields>>,
+}
+
+/// What a source may say of a tenant beside its name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fields {
+    /// Its database, for the placeholder `{database}`.
     pub database: Option<String>,
-    /// The group that `limits.group` counts by; checked by [`Tenant::new`].
+    /// The group that `limits.group` counts by.
     pub group: Option<String>,
 }
 
 /// A tenant as a file has it.
-#[derive(Deserialize)]
-struct Unchecked {
+#[derive(Serialize, Deserialize)]
+struct Plain {
     name: TenantName,
     database: Option<String>,
     group: Option<String>,
 }
 
-impl TryFrom<Unchecked> for Tenant {
+impl TryFrom<Plain> for Tenant {
     type Error = BadField;
-    fn try_from(Unchecked { name, database, group }: Unchecked) -> Result<Self, BadField> {
+    fn try_from(Plain { name, database, group }: Plain) -> Result<Self, BadField> {
         Self::new(name, database, group)
+    }
+}
+
+impl From<Tenant> for Plain {
+    fn from(tenant: Tenant) -> Self {
+        let Fields { database, group } = tenant.fields.as_deref().cloned().unwrap_or_default();
+        Self { name: tenant.name, database, group }
     }
 }
 
@@ -142,7 +161,17 @@ impl Tenant {
     pub fn new(name: TenantName, database: Option<String>, group: Option<String>) -> Result<Self, BadField> {
         let database = database.filter(|text| !text.is_empty());
         let group = group.filter(|text| !text.is_empty());
-        for (field, value, longest) in [("database", &database, 63), ("group", &group, 240)] {
+        let fields = (database.is_some() || group.is_some()).then(|| Arc::new(Fields { database, group }));
+        Self::of(name, fields)
+    }
+
+    /// The same of fields that may be shared. None of them is an empty text.
+    ///
+    /// # Errors
+    /// As [`Tenant::new`].
+    pub fn of(name: TenantName, fields: Option<Arc<Fields>>) -> Result<Self, BadField> {
+        let Some(given) = &fields else { return Ok(Self { name, fields }) };
+        for (field, value, longest) in [("database", &given.database, 63), ("group", &given.group, 240)] {
             let Some(text) = value else { continue };
             let why = if text.contains('/') {
                 "holds a '/'"
@@ -157,7 +186,27 @@ impl Tenant {
             };
             return Err(BadField { tenant: name, field, shown: text.chars().take(60).collect(), why });
         }
-        Ok(Self { name, database, group })
+        Ok(Self { name, fields })
+    }
+
+    /// Its database, for the placeholder `{database}`.
+    pub fn database(&self) -> Option<&str> {
+        self.fields.as_ref()?.database.as_deref()
+    }
+
+    /// The group that `limits.group` counts by.
+    pub fn group(&self) -> Option<&str> {
+        self.fields.as_ref()?.group.as_deref()
+    }
+
+    /// The same tenant in the group that the configuration gives it.
+    pub fn in_group(self, group: Option<String>) -> Self {
+        if self.group() == group.as_deref() {
+            return self;
+        }
+        let database = self.database().map(str::to_owned);
+        let fields = (database.is_some() || group.is_some()).then(|| Arc::new(Fields { database, group }));
+        Self { name: self.name, fields }
     }
 }
 
@@ -185,6 +234,6 @@ mod tests {
             assert!(Tenant::new(name.clone(), None, Some(bad.into())).is_err());
         }
         assert!(Tenant::new(name.clone(), Some("d".repeat(64)), None).is_err());
-        assert!(Tenant::new(name, Some("d".repeat(63)), Some(String::new())).unwrap().group.is_none());
+        assert!(Tenant::new(name, Some("d".repeat(63)), Some(String::new())).unwrap().group().is_none());
     }
 }

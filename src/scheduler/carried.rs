@@ -9,7 +9,7 @@ use super::event::{End, Listed};
 use super::run::{Ending, FIRST_LOOK, Leftover, Phase, Run};
 use super::state::Scheduler;
 use super::tenant::{Row, Stage, TenantState};
-use crate::model::{DatabaseId, Moment, RowValue, RunIdentity, Tenant};
+use crate::model::{DatabaseId, DbTime, Moment, RowValue, RunIdentity, Tenant};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -88,9 +88,9 @@ impl Scheduler {
         tenant.row = Some(Row {
             value: RowValue::Running,
             updated_at: carried.identity.started_at,
-            created_at: None,
+            created_at: DbTime::EPOCH,
             paused: false,
-            requested_at: None,
+            requested_at: DbTime::EPOCH,
         });
         let mut run = Run::new(carried.identity, database, carried.group, now);
         run.phase = if carried.end.is_some() { Phase::Leftover } else { Phase::Running };

@@ -2,7 +2,8 @@
 
 use super::action::Action;
 use super::carried::Hold;
-use super::databases::{Health, InFlight, Polls};
+use super::databases::{Health, InFlight};
+use super::looks::Polls;
 use super::rules::Mode;
 use super::run::RecordAs;
 use super::slots;
@@ -61,17 +62,14 @@ impl Scheduler {
             database.look_later = later;
             database.look_at.extend(BTreeMap::into_keys(due));
         }
-        if database.poll_due.is_some_and(|due| due <= now) && !database.keys.is_empty() {
-            exchange.poll = Some(Poll { keys: Arc::clone(&database.keys) });
-            database.poll_due = None;
-            database.look_at.clear();
-            flight.polls = Polls::All(Arc::clone(&database.keys));
+        if let Some((poll, polls)) = database.regular_look(now, &self.rules) {
+            (exchange.poll, flight.polls) = (Some(poll), polls);
         } else if !database.look_at.is_empty() && (database.health == Health::Up || database.keys.is_empty()) {
-            let keys: Arc<[String]> = std::mem::take(&mut database.look_at).into_iter().collect();
-            exchange.poll = Some(Poll { keys: Arc::clone(&keys) });
+            let keys: Arc<[Arc<str>]> = std::mem::take(&mut database.look_at).into_iter().collect();
+            exchange.poll = Some(Poll::Keys(Arc::clone(&keys)));
             flight.polls = Polls::Some(keys);
-        } else if let Some(poll) = &exchange.poll {
-            flight.polls = Polls::Some(Arc::clone(&poll.keys));
+        } else if let Some(Poll::Keys(keys)) = &exchange.poll {
+            flight.polls = Polls::Some(Arc::clone(keys));
         }
         self.sent(id, exchange, flight)
     }
@@ -145,7 +143,7 @@ impl Scheduler {
         for tenant in std::mem::take(&mut self.databases_mut(id).resets) {
             let Some(state) = self.tenants.get(tenant) else { continue };
             let slot = slots::newest(now, state.listed.every, state.listed.offset);
-            exchange.reset.push(Reset { key: state.listed.key.clone(), slot });
+            exchange.reset.push(Reset { key: state.listed.key.to_string(), slot });
             flight.resets.push(tenant);
         }
     }
@@ -157,7 +155,7 @@ impl Scheduler {
         }
         let offer = |tenant: &TenantId| {
             let state = self.tenants.get(*tenant)?;
-            Some(Offer { key: state.listed.key.clone(), group: state.listed.tenant.group.clone() })
+            Some(Offer { key: state.listed.key.to_string(), group: state.listed.tenant.group().map(str::to_owned) })
         };
         let named = matches!(self.rules.mode, Mode::Named { .. });
         exchange.claim = Some(Claim {
@@ -182,9 +180,9 @@ impl Scheduler {
                 && tenant.value() == Some(&RowValue::Running);
             if foreign
                 && tenant.listed.database == id
-                && let Some(group) = &tenant.listed.tenant.group
+                && let Some(group) = tenant.listed.tenant.group()
             {
-                *groups.entry(group.clone()).or_insert(0) += 1;
+                *groups.entry(group.to_owned()).or_insert(0) += 1;
             }
         }
         groups.into_iter().collect()

@@ -3,11 +3,12 @@
 use super::backoff::Backoff;
 use super::carried::Hold;
 use super::found::Found;
+use super::looks::Polls;
 use super::notice::Notice;
 use super::rules::REFRESH_EVERY;
 use super::state::{Scheduler, Timer};
 use super::tenant::TenantId;
-use crate::model::{DatabaseId, DbTime, Moment, Release, Trouble, TroubleKind};
+use crate::model::{DatabaseId, DbTime, Mark, Moment, Release, Trouble, TroubleKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +16,11 @@ use std::time::Duration;
 /// While the process only waits for ends to be recorded, a database that is down is asked again after this at most.
 const LEAVING_RETRY: Duration = Duration::from_secs(2);
 
-/// Looks at single rows fall due together, at multiples of so many microseconds: each exchange costs more than a row.
-const LOOK_TOGETHER: u64 = 200_000;
-
 /// One database.
 #[derive(Debug, Default)]
 pub(super) struct Database {
     /// The keys of its tenants.
-    pub keys: Arc<[String]>,
+    pub keys: Arc<[Arc<str>]>,
     /// Its `now()`, and when it told it.
     pub clock: Option<(DbTime, Moment)>,
     /// What it told last, and when it was asked for that.
@@ -44,10 +42,18 @@ pub(super) struct Database {
     /// When it is looked at next; none before it has tenants.
     pub poll_due: Option<Moment>,
     polled_before: bool,
+    /// From when on that look is a whole one; none: the next is.
+    pub whole_due: Option<Moment>,
+    /// The whole look that is under way goes on at this key; 0: none is.
+    pub whole_from: usize,
+    /// What the last short look told of the server's history.
+    pub mark: Option<Mark>,
+    /// Its tenants that are not known to be done and at rest: of whom a short look must tell.
+    pub not_done: BTreeSet<TenantId>,
     /// Keys to look at before that.
-    pub look_at: BTreeSet<String>,
+    pub look_at: BTreeSet<Arc<str>>,
     /// Keys to look at from these moments on: rows that somebody held locked.
-    pub look_later: BTreeMap<String, Moment>,
+    pub look_later: BTreeMap<Arc<str>, Moment>,
     /// Runs of ours that live.
     pub runs: BTreeSet<TenantId>,
     /// Runs of ours that ended and are not recorded.
@@ -102,16 +108,6 @@ pub(super) struct InFlight {
     pub polls: Polls,
 }
 
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) enum Polls {
-    #[default]
-    Nothing,
-    /// Some, for once.
-    Some(Arc<[String]>),
-    /// All that were known when it was sent.
-    All(Arc<[String]>),
-}
-
 impl InFlight {
     /// It says more than a look.
     pub fn writes(&self) -> bool {
@@ -156,14 +152,14 @@ impl Database {
         self.claim.limit + self.in_flight.as_ref().map_or(0, |flight| flight.claim.limit)
     }
 
-    /// A row that somebody holds locked is looked at again, with others that were met at nearly the same time.
-    pub fn look_again(&mut self, key: String, at: Moment) {
-        self.look_later.insert(key, Moment(at.0.next_multiple_of(LOOK_TOGETHER)));
-    }
-
     /// Answered, or failed, at least once.
     pub fn tried(&self) -> bool {
         self.health != Health::Unknown
+    }
+
+    /// Its rows are known, or that they cannot be.
+    pub fn looked(&self) -> bool {
+        self.tried() && self.whole_from == 0
     }
 }
 
@@ -248,7 +244,7 @@ impl Scheduler {
 
     /// An exchange was answered: the database is up.
     pub(super) fn database_answered(&mut self, id: DatabaseId, now: Option<DbTime>, flight: &InFlight, looked: bool) {
-        let polled = looked && matches!(flight.polls, Polls::All(_));
+        let polled = looked && matches!(flight.polls, Polls::All(_) | Polls::NotDone);
         let (moment, poll, shared) = (self.now, self.rules.poll, self.rules.shared);
         let spread = self.rng.f64();
         let database = self.databases_mut(id);
@@ -296,7 +292,9 @@ impl Scheduler {
         let before = database.health;
         let since = if let Health::Down { since, .. } = before { since } else { now };
         database.health = Health::Down { since, retry_at };
-        database.poll_by(retry_at);
+        // It may come back as another copy.
+        database.look_whole(retry_at);
+        database.mark = None;
         // A single statement that the server refused (a deadlock, a cancel) is a hiccup; twice in a row is an outage.
         let is_outage = trouble.kind != TroubleKind::Refused || matches!(before, Health::Down { .. });
         let tell = is_outage && database.told_down.is_none();

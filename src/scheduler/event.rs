@@ -4,6 +4,7 @@ use super::Rules;
 use super::carried::CarriedRun;
 use crate::model::{DatabaseId, DbTime, Finish, OpenRun, Reply, RunId, Tenant, TenantName, Trouble};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A fact from the world.
@@ -119,8 +120,8 @@ pub enum Event {
 pub struct Listed {
     /// The tenant.
     pub tenant: Tenant,
-    /// Its key in the status table.
-    pub key: String,
+    /// Its key in the status table; shared with its name where they are the same.
+    pub key: Arc<str>,
     /// Where its row is.
     pub database: DatabaseId,
     /// Its interval.

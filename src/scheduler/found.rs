@@ -100,7 +100,7 @@ impl Scheduler {
             .into_iter()
             .partition(|found| found.not_before <= now && (clock.is_some() || found.ended_at.is_none()));
         if clock.is_none() && later.iter().any(|found| found.not_before <= now) && poll.is_none() {
-            *poll = Some(Poll { keys: [].into() });
+            *poll = Some(Poll::Keys([].into()));
         }
         self.databases_mut(id).found = later;
         for found in &due {
@@ -139,7 +139,7 @@ impl Scheduler {
             state.other.take_if(|other| other.identity.id == run);
             if state.is_idle() {
                 state.row = None;
-                self.databases_mut(id).look_at.insert(key);
+                self.databases_mut(id).look_at.insert(key.into());
             }
             self.touch(tenant);
         }

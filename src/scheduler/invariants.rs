@@ -34,6 +34,11 @@ impl Scheduler {
                 format!("{}: the end of run {} would be forgotten", tenant.name(), run.identity.id)
             });
         }
+        for (id, tenant) in self.tenants.iter() {
+            let database = self.database(tenant.listed.database);
+            let filed = database.is_some_and(|database| database.not_done.contains(&id));
+            check(filed == tenant.is_not_done(), &|| format!("{}: a short look would misjudge it", tenant.name()));
+        }
         let mut counts = Counts::default();
         for (_, tenant) in self.tenants.iter() {
             counts.busy += usize::from(self.is_busy(tenant));

@@ -81,7 +81,7 @@ impl Scheduler {
         let database = tenant.listed.database;
         let over = run.alive_at + lease;
         if self.database_now(database).is_some_and(|now| now > over) {
-            let (name, run) = (tenant.name().clone(), run.clone());
+            let (name, run) = (tenant.name().clone(), run.as_ref().clone());
             if run.identity.host == self.rules.identity.host {
                 // On this very host the kernel knows more than a lease.
                 self.examine(database, name, run);

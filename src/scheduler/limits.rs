@@ -128,7 +128,7 @@ impl Scheduler {
             if !first && !self.may_offer_more(database, share) {
                 continue;
             }
-            if let Some(group) = tenant.listed.tenant.group.as_deref() {
+            if let Some(group) = tenant.listed.tenant.group() {
                 let running = self.counts.groups.get(group).copied().unwrap_or(0);
                 let picked = in_group.entry(group).or_default();
                 if limited && self.rules.group_limit > 0 && running + *picked >= self.rules.group_limit {

@@ -5,8 +5,9 @@ use super::event::Listed;
 use super::rules::Mode;
 use super::state::{Scheduler, Timer};
 use super::tenant::{TenantId, TenantState};
-use crate::model::DatabaseId;
+use crate::model::{DatabaseId, Tenant, TenantName};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// After the first listing, claims wait so long for databases that have not been tried: only then is it known who goes first.
@@ -14,13 +15,21 @@ const OPENING: Duration = Duration::from_secs(1);
 /// The modes that look once wait for every database to be tried, at most so long.
 const ONE_LOOK: Duration = Duration::from_secs(60);
 
+/// So many tenants of a list at a time.
+const GIVEN_BACK: usize = 4096;
+
 impl Scheduler {
-    pub(super) fn listed(&mut self, tenants: Vec<Listed>) {
+    pub(super) fn listed(&mut self, mut tenants: Vec<Listed>) {
         let mut present = HashSet::with_capacity(tenants.len());
         let mut changed = HashSet::new();
-        for listed in tenants {
+        // A long list is given back while its tenants are shelved: the two never stand in memory in full.
+        tenants.reverse();
+        while let Some(listed) = tenants.pop() {
             let id = self.list_one(listed, &mut changed);
             present.insert(id);
+            if tenants.len().is_multiple_of(GIVEN_BACK) {
+                tenants.shrink_to_fit();
+            }
         }
         for id in self.tenants.ids().collect::<Vec<_>>() {
             if !present.contains(&id) {
@@ -67,7 +76,14 @@ impl Scheduler {
         }
         changed.insert(listed.database);
         self.databases_mut(listed.database);
-        self.tenants.insert(TenantState::new(listed))
+        self.shelve(listed)
+    }
+
+    /// Filed from the start, as one of whom nothing is known.
+    fn shelve(&mut self, listed: Listed) -> TenantId {
+        let id = self.tenants.insert(TenantState::new(listed));
+        self.touch(id);
+        id
     }
 
     /// A run of a tenant that vanished while no supervisor looked, or a process of one: it is known until that run is recorded. Modes that
@@ -87,6 +103,12 @@ impl Scheduler {
         }
     }
 
+    /// A tenant that is listed or has a run under way.
+    pub fn tenant(&self, name: &TenantName) -> Option<&Tenant> {
+        let id = self.tenants.by_name(name)?;
+        Some(&self.tenants.get(id)?.listed.tenant)
+    }
+
     /// True if a tenant with this key is known.
     pub fn knows(&self, database: DatabaseId, key: &str) -> bool {
         self.tenants.by_key(database, key).is_some()
@@ -99,7 +121,7 @@ impl Scheduler {
         let changed = HashSet::from([tenant.listed.database, listed.database]);
         self.forget(id);
         self.databases_mut(listed.database);
-        self.tenants.insert(TenantState::new(*listed));
+        self.shelve(*listed);
         self.renew_keys(&changed);
         true
     }
@@ -130,13 +152,13 @@ impl Scheduler {
         if changed.is_empty() {
             return;
         }
-        let mut keys: BTreeMap<DatabaseId, Vec<String>> =
+        let mut keys: BTreeMap<DatabaseId, Vec<Arc<str>>> =
             changed.iter().map(|database| (*database, Vec::new())).collect();
         for (_, tenant) in self.tenants.iter() {
             if let Some(keys) = keys.get_mut(&tenant.listed.database)
                 && tenant.present
             {
-                keys.push(tenant.listed.key.clone());
+                keys.push(Arc::clone(&tenant.listed.key));
             }
         }
         let now = self.now;
@@ -144,6 +166,7 @@ impl Scheduler {
             keys.sort_unstable();
             let database = self.databases_mut(id);
             database.keys = keys.into();
+            database.whole_from = 0;
             if database.keys.is_empty() {
                 database.poll_due = None;
             }
@@ -158,6 +181,6 @@ impl Scheduler {
     }
 
     pub(super) fn all_tried(&self) -> bool {
-        self.databases.iter().all(|database| database.tried() || database.keys.is_empty())
+        self.databases.iter().all(|database| database.looked() || database.keys.is_empty())
     }
 }

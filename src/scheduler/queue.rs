@@ -8,13 +8,19 @@ use super::state::{Scheduler, Timer};
 use super::tenant::{Counted, Filed, Stage, TenantId, TenantState};
 use crate::model::{DbTime, Moment, RowValue, TenantName};
 
-/// A place in the queue: requested first, then who finished longest ago, then by name.
+/// A place in the queue: by rank, then by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    not_requested: bool,
-    updated_at: DbTime,
+    rank: Rank,
     name: TenantName,
     pub id: TenantId,
+}
+
+/// Requested first, then who finished longest ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    not_requested: bool,
+    updated_at: DbTime,
 }
 
 impl Scheduler {
@@ -36,11 +42,12 @@ impl Scheduler {
         }
         let Some(tenant) = self.tenants.get(id) else { return };
         let filed = Filed {
-            place: (startable && tenant.not_before <= self.now).then(|| place(id, tenant)).flatten(),
+            rank: (startable && tenant.not_before <= self.now).then(|| rank(tenant)).flatten(),
             timer: self.tenant_deadline(tenant, startable),
             due: tenant.filed.due && self.may_reset(tenant),
             busy: self.is_busy(tenant),
-            counted: counted(tenant),
+            not_done: tenant.is_not_done(),
+            counted: counted(tenant).map(Box::new),
         };
         self.refile(id, filed);
     }
@@ -48,12 +55,13 @@ impl Scheduler {
     fn refile(&mut self, id: TenantId, filed: Filed) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         let old = std::mem::replace(&mut tenant.filed, filed.clone());
-        if old.place != filed.place {
-            if let Some(place) = &old.place {
-                self.queue.remove(place);
+        if old.rank != filed.rank {
+            let place = |rank| Place { rank, name: tenant.name().clone(), id };
+            if let Some(rank) = old.rank {
+                self.queue.remove(&place(rank));
             }
-            if let Some(place) = filed.place {
-                self.queue.insert(place);
+            if let Some(rank) = filed.rank {
+                self.queue.insert(place(rank));
             }
         }
         if old.timer != filed.timer {
@@ -67,14 +75,18 @@ impl Scheduler {
         if old.due && !filed.due {
             self.due.remove(&id);
         }
+        if old.not_done != filed.not_done {
+            let database = tenant.listed.database;
+            self.file_not_done(id, database, filed.not_done);
+        }
         if old.busy != filed.busy {
             if filed.busy { self.counts.busy += 1 } else { self.counts.busy = self.counts.busy.saturating_sub(1) }
         }
         if old.counted != filed.counted {
-            if let Some(Counted(group)) = old.counted {
+            if let Some(Counted(group)) = old.counted.as_deref() {
                 self.counts.running(group.as_deref(), false);
             }
-            if let Some(Counted(group)) = filed.counted {
+            if let Some(Counted(group)) = filed.counted.as_deref() {
                 self.counts.running(group.as_deref(), true);
             }
         }
@@ -160,16 +172,16 @@ impl Scheduler {
 
 /// Whether a tenant counts for the limits, and for which group: a run's is that of its claim.
 pub(super) fn counted(tenant: &TenantState) -> Option<Counted> {
-    let group = tenant.listed.tenant.group.as_ref();
+    let group = tenant.listed.tenant.group();
     let (counts, group) = match &tenant.stage {
         Stage::Offered => (true, group),
-        Stage::Run(run) => (run.lives(), run.group.as_ref()),
+        Stage::Run(run) => (run.lives(), run.group.as_deref()),
         Stage::Idle => (tenant.value() == Some(&RowValue::Running), group),
     };
-    counts.then(|| Counted(group.cloned()))
+    counts.then(|| Counted(group.map(str::to_owned)))
 }
 
-fn place(id: TenantId, tenant: &TenantState) -> Option<Place> {
+fn rank(tenant: &TenantState) -> Option<Rank> {
     let row = tenant.row.as_ref()?;
-    Some(Place { not_requested: !row.requested(), updated_at: row.updated_at, name: tenant.name().clone(), id })
+    Some(Rank { not_requested: !row.requested(), updated_at: row.updated_at })
 }

@@ -41,6 +41,7 @@ impl Scheduler {
                 self.other_run_seen(id, tenant, run);
             } else {
                 self.open_run_seen(id, tenant, run);
+                self.touch(tenant);
             }
         }
         for tenant in seen {
@@ -61,12 +62,12 @@ impl Scheduler {
         }
         let name = state.name().clone();
         let needed = state.value() == Some(&RowValue::Needed);
-        state.other = Some(run.clone());
+        state.other = Some(Box::new(run.clone()));
         let idle = state.is_idle();
         if self.database(id).is_some_and(|database| database.keys.is_empty()) {
             // All its tenants vanished: no regular look comes back to it.
             let again = self.now + self.rules.poll;
-            self.databases_mut(id).look_again(run.identity.key.clone(), again);
+            self.databases_mut(id).look_again(run.identity.key.as_str().into(), again);
         }
         if self.is_found(id, &run) {
             // Its end is known, and on its way.
@@ -138,7 +139,7 @@ impl Scheduler {
             Verdict::Supervised | Verdict::Undecided => {}
             // Of another node on this host, and examined because it is stale.
             Verdict::Dead if !ours => {
-                let run = state.other.clone();
+                let run = state.other.as_deref().cloned();
                 self.release(tenant, run);
             }
             Verdict::Dead => {
@@ -148,7 +149,7 @@ impl Scheduler {
             }
             Verdict::Adopted { pid, pid_start } => {
                 if let Some(run) = state.other.take() {
-                    self.adopt_run(tenant, run, pid, pid_start);
+                    self.adopt_run(tenant, *run, pid, pid_start);
                 }
             }
         }

@@ -36,7 +36,7 @@ impl Scheduler {
     /// Another run of a tenant whose child of ours lives.
     pub(super) fn other_run_seen(&mut self, id: DatabaseId, tenant: TenantId, run: OpenRun) {
         let Some(state) = self.tenants.get_mut(tenant) else { return };
-        state.other = Some(run.clone());
+        state.other = Some(Box::new(run.clone()));
         let name = state.name().clone();
         if !self.is_ours(&run) {
             self.another_is_open(tenant, &run);
@@ -55,7 +55,7 @@ impl Scheduler {
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         let Some(run) = state.other.take_if(|run| run.identity.id == number) else { return };
         match verdict {
-            Verdict::Dead => self.lose_stray(tenant, run),
+            Verdict::Dead => self.lose_stray(tenant, *run),
             Verdict::Supervised | Verdict::Adopted { .. } => self.another_is_open(tenant, &run),
             Verdict::Undecided => {}
         }

@@ -2,7 +2,8 @@
 //! doubled; one that no exchange waits for is only read as a look.
 
 use super::action::Action;
-use super::databases::{InFlight, Pending, Polls};
+use super::databases::{InFlight, Pending};
+use super::looks::Polls;
 use super::notice::Notice;
 use super::rules::Mode;
 use super::run::Why;
@@ -10,9 +11,10 @@ use super::starting::Terms;
 use super::state::Scheduler;
 use super::tenant::{Row, Stage, TenantId};
 use crate::model::{
-    Claimed, DatabaseId, Finished, Moment, Polled, Refreshed, Reply, RowValue, StatusRow, Trouble, TroubleKind,
+    Claimed, DatabaseId, DbTime, Finished, Moment, Polled, Refreshed, Reply, RowValue, StatusRow, Trouble, TroubleKind,
 };
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a lock on a row keeps from being said is said again after this, or with a sooner exchange.
@@ -34,10 +36,8 @@ impl Scheduler {
     fn answered(&mut self, id: DatabaseId, flight: InFlight, reply: Reply) {
         let looked = reply.polled.is_some();
         self.database_answered(id, reply.now, &flight, looked);
-        if !looked && flight.polls != Polls::Nothing {
-            // All was said and done but the look.
-            let again = self.now + LOOK_AGAIN;
-            self.databases_mut(id).poll_by(again);
+        if !looked {
+            self.not_looked(id, &flight.polls);
         }
         let ends = flight.finish.len();
         for (tenant, answer) in flight.finish.into_iter().zip(&reply.finished) {
@@ -261,6 +261,10 @@ impl Scheduler {
         }
         match polls {
             Polls::All(asked) | Polls::Some(asked) => self.rows_missing(id, asked, &seen),
+            Polls::NotDone => {
+                self.look_at_changed(id, &seen);
+                self.databases_mut(id).mark = polled.mark;
+            }
             Polls::Nothing => {}
         }
         self.reconcile(id, polled.runs, &seen, &odd);
@@ -278,7 +282,7 @@ impl Scheduler {
     fn row_seen(&mut self, tenant: TenantId, row: StatusRow) {
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         if let RowValue::Unknown(value) = &row.value {
-            let value = value.clone();
+            let value = value.to_string();
             let name = state.name().clone();
             self.tell_oddity(tenant, Notice::UnknownValue { tenant: name, value });
         }
@@ -291,23 +295,23 @@ impl Scheduler {
             // What our own run makes of its row is known better here; the flags are the operator's.
             (Stage::Run(_), Some(known)) => {
                 known.paused = row.paused;
-                known.requested_at = row.requested_at;
+                known.requested_at = row.requested_at.unwrap_or(DbTime::EPOCH);
             }
             (Stage::Run(_), None) => {}
             (Stage::Idle | Stage::Offered, _) => {
                 state.row = Some(Row {
                     value: row.value,
                     updated_at: row.updated_at,
-                    created_at: row.created_at,
+                    created_at: row.created_at.unwrap_or(DbTime::EPOCH),
                     paused: row.paused,
-                    requested_at: row.requested_at,
+                    requested_at: row.requested_at.unwrap_or(DbTime::EPOCH),
                 });
             }
         }
     }
 
     /// Of the rows asked for; a tenant listed since then was not asked for.
-    fn rows_missing(&mut self, id: DatabaseId, asked: &[String], seen: &HashSet<TenantId>) {
+    fn rows_missing(&mut self, id: DatabaseId, asked: &[Arc<str>], seen: &HashSet<TenantId>) {
         for key in asked {
             let Some(tenant) = self.tenants.by_key(id, key) else { continue };
             let Some(state) = self.tenants.get_mut(tenant) else { continue };
@@ -337,11 +341,11 @@ impl Scheduler {
         let now = self.now;
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         let kind = std::mem::discriminant(&notice);
-        let told = state.oddities_told.iter_mut().find(|(told, _)| *told == kind);
-        match told {
+        let told = &mut state.told_mut().oddities;
+        match told.iter_mut().find(|(told, _)| *told == kind) {
             Some((_, at)) if now.since(*at) < Duration::from_secs(3600) => return,
             Some((_, at)) => *at = now,
-            None => state.oddities_told.push((kind, now)),
+            None => told.push((kind, now)),
         }
         self.notices.push(notice);
     }

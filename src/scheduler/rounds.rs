@@ -75,15 +75,12 @@ impl Scheduler {
         }
         let (every, offset) = (tenant.listed.every, tenant.listed.offset);
         let row = tenant.row.as_ref()?;
-        let since = [
-            Some(slots::next_after(row.updated_at, every, offset)),
-            row.requested_at,
-            row.created_at,
-            Some(tenant.startable_since?),
-        ];
-        let late = since.into_iter().flatten().max()? + every;
+        let slot = slots::next_after(row.updated_at, every, offset);
+        let since = slot.max(row.requested_at).max(row.created_at).max(tenant.startable_since?);
+        let late = since + every;
         // Once per slot: after one was told, the next one's turn.
-        Some(tenant.late_told.map_or(late, |told| late.max(told + every)))
+        let told = tenant.told.as_ref().and_then(|told| told.late);
+        Some(told.map_or(late, |told| late.max(told + every)))
     }
 
     pub(super) fn tick_late(&mut self, id: TenantId) {
@@ -94,7 +91,7 @@ impl Scheduler {
         }
         let slot = slots::newest(now, tenant.listed.every, tenant.listed.offset);
         if let Some(tenant) = self.tenants.get_mut(id) {
-            tenant.late_told = Some(slot);
+            tenant.told_mut().late = Some(slot);
             let name = tenant.name().clone();
             self.late_now.push(name);
         }

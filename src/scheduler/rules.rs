@@ -30,6 +30,8 @@ pub struct Rules {
     pub group_limit: u32,
     /// Between two looks at a database.
     pub poll: Duration,
+    /// A whole look reads so many rows at a time.
+    pub look_size: usize,
     /// One database for all: its own guard statement keeps the limits exactly.
     pub shared: bool,
     /// `cluster.takeover_after`: others may take our runs once they are silent for longer.
@@ -87,6 +89,9 @@ pub enum StaleAction {
 
 /// `alive_at` is confirmed this often (SPEC 2, without a lease).
 pub const REFRESH_EVERY: Duration = Duration::from_secs(30);
+/// Rows of a whole look at a time: an end to record or a slot to fill never waits for a hundred thousand of them, and
+/// they never stand in memory all at once.
+pub const LOOK_SIZE: usize = 10_000;
 /// A run must be over so long before its lease is: what clocks and a slow network may take.
 pub const FENCE_MARGIN: Duration = Duration::from_secs(10);
 /// The first refresh, which writes the pid, comes this long after the start.

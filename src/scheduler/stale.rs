@@ -25,7 +25,8 @@ fn running_since(tenant: &TenantState) -> Option<DbTime> {
 /// When the claim that stands now was told to be stale, if it was.
 fn told(tenant: &TenantState) -> Option<Moment> {
     let since = running_since(tenant)?;
-    tenant.stale_told.filter(|told| told.since == since).map(|told| told.at)
+    let told = tenant.told.as_ref()?.stale?;
+    (told.since == since).then_some(told.at)
 }
 
 /// It runs, and was told to be stale.
@@ -68,7 +69,7 @@ impl Scheduler {
         self.notices.push(Notice::Stale { tenant: tenant.name().clone(), node, pid, since, age: now.since(since) });
         let at = self.now;
         if let Some(tenant) = self.tenants.get_mut(id) {
-            tenant.stale_told = Some(StaleTold { since, at });
+            tenant.told_mut().stale = Some(StaleTold { since, at });
         }
         match self.rules.stale_action {
             StaleAction::Kill if own => self.end_run(id, Why::Stale),
@@ -92,10 +93,10 @@ impl Scheduler {
             Some(run) if now.since(run.alive_at) < self.rules.stale_after => {}
             // Another node on this very host, whose process the kernel may know.
             Some(run) if run.identity.host == self.rules.identity.host => {
-                let (database, name, run) = (tenant.listed.database, tenant.name().clone(), run.clone());
+                let (database, name, run) = (tenant.listed.database, tenant.name().clone(), run.as_ref().clone());
                 self.examine(database, name, run);
             }
-            Some(run) => self.release(id, Some(run.clone())),
+            Some(run) => self.release(id, Some(run.as_ref().clone())),
             // Nobody's run: a process of this host may hold the tenant's lock all the same (a restored backup).
             None => {
                 self.actions.push(Action::ProbeLock { tenant: tenant.name().clone() });
@@ -121,7 +122,7 @@ impl Scheduler {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         let Some(row) = &tenant.row else { return };
         let run = run.map(|run| run.identity);
-        let release = Release { key: tenant.listed.key.clone(), updated_at: row.updated_at, run, silent_for };
+        let release = Release { key: tenant.listed.key.to_string(), updated_at: row.updated_at, run, silent_for };
         tenant.releasing = true;
         let database = tenant.listed.database;
         self.databases_mut(database).releases.push(release);
@@ -143,7 +144,7 @@ impl Scheduler {
             }
             let leased = state.other.take().filter(|run| run.lease.is_some());
             let taken = leased.map(|run| (run.identity.id, run.identity.node));
-            state.stale_told = None;
+            state.told_mut().stale = None;
             let tenant = state.name().clone();
             self.notices.push(match taken {
                 Some((run, node)) => Notice::TakenOver { tenant, run, node },

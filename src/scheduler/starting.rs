@@ -34,7 +34,7 @@ impl Scheduler {
             started_at,
         };
         let database = tenant.listed.database;
-        let mut run = Run::new(identity, database, tenant.listed.tenant.group.clone(), now);
+        let mut run = Run::new(identity, database, tenant.listed.tenant.group().map(str::to_owned), now);
         run.slot = self.rules.mode.uses_slots();
         run.lease = terms.lease;
         run.confirmed = terms.sent;

@@ -11,8 +11,9 @@ use super::limits::{Counts, Locking};
 use super::notice::Notice;
 use super::queue::Place;
 use super::rules::{Mode, Rules};
+use super::shelf::Shelf;
 use super::stopping::Stop;
-use super::tenant::{Shelf, TenantId, TenantState};
+use super::tenant::{TenantId, TenantState};
 use crate::model::{DatabaseId, Moment, RowValue, TenantName};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -206,7 +207,7 @@ impl Scheduler {
         }
         match key {
             Some(key) if self.tenants.by_key(id, &key).is_some() => {
-                self.databases_mut(id).look_at.insert(key);
+                self.databases_mut(id).look_at.insert(key.into());
             }
             // Another instance's or program's key in a table that we share: nothing of ours changed.
             Some(_) => {}
@@ -218,7 +219,7 @@ impl Scheduler {
         let now = self.now;
         if tenants.is_empty() {
             for id in (0..self.databases.len()).filter_map(|place| u32::try_from(place).ok()) {
-                self.databases_mut(DatabaseId(id)).poll_by(now);
+                self.databases_mut(DatabaseId(id)).look_whole(now);
             }
         }
         for name in tenants {
@@ -236,6 +237,7 @@ impl Scheduler {
             if database.poll_due.is_some() {
                 database.poll_by(poll_by);
             }
+            database.whole_due = None;
         }
         self.dirty.extend((0u32..).map(DatabaseId).take(self.databases.len()));
         for id in self.tenants.ids().collect::<Vec<_>>() {

@@ -1,12 +1,12 @@
-//! What the core knows of one tenant, and the shelf on which all tenants stand.
+//! What the core knows of one tenant. There are many of them, and most only wait for their slot: what few ever need
+//! stands in a box of its own.
 
 use super::backoff::Backoff;
 use super::event::Listed;
 use super::notice::Notice;
-use super::queue::Place;
+use super::queue::Rank;
 use super::run::Run;
-use crate::model::{DatabaseId, DbTime, Moment, OpenRun, RowValue, TenantName};
-use std::collections::HashMap;
+use crate::model::{DbTime, Moment, OpenRun, RowValue, TenantName};
 use std::mem::Discriminant;
 
 /// A tenant's place on the shelf.
@@ -23,7 +23,7 @@ pub(super) struct TenantState {
     pub row: Option<Row>,
     pub stage: Stage,
     /// An open run that we do not watch.
-    pub other: Option<OpenRun>,
+    pub other: Option<Box<OpenRun>>,
     /// It is being examined: the answer must find its tenant, for it may be ours to watch by then.
     pub examining: bool,
     /// Neither claimed nor reset before this.
@@ -37,12 +37,8 @@ pub(super) struct TenantState {
     pub releasing: bool,
     /// Since when it could have been started.
     pub startable_since: Option<DbTime>,
-    /// The slot for which lateness was told.
-    pub late_told: Option<DbTime>,
-    /// Staleness that was told, of this claim or of an earlier one.
-    pub stale_told: Option<StaleTold>,
-    /// When oddities of its row were told last, by kind.
-    pub oddities_told: Vec<(Discriminant<Notice>, Moment)>,
+    /// What was told of it; of most nothing ever is.
+    pub told: Option<Box<Told>>,
     /// The last look found no row.
     pub row_missed: bool,
     /// It belongs to another database or key now, and moves there when its run is recorded.
@@ -51,21 +47,32 @@ pub(super) struct TenantState {
     pub filed: Filed,
 }
 
-/// A status row as last read or written.
+/// A status row as last read or written. Times that it does not have are the epoch: they came before all others.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
     pub value: RowValue,
     pub updated_at: DbTime,
-    pub created_at: Option<DbTime>,
+    pub created_at: DbTime,
     pub paused: bool,
-    pub requested_at: Option<DbTime>,
+    pub requested_at: DbTime,
 }
 
 impl Row {
     /// A request counts until the row is claimed after it.
     pub fn requested(&self) -> bool {
-        self.requested_at.is_some_and(|at| at > self.updated_at)
+        self.requested_at > self.updated_at
     }
+}
+
+/// What was told of a tenant.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The slot for which lateness was told.
+    pub late: Option<DbTime>,
+    /// Staleness, of this claim or of an earlier one.
+    pub stale: Option<StaleTold>,
+    /// When oddities of its row were told last, by kind.
+    pub oddities: Vec<(Discriminant<Notice>, Moment)>,
 }
 
 /// An alert that was given.
@@ -100,11 +107,13 @@ pub(super) enum Wait {
 /// The indexes that a tenant stands in.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Filed {
-    pub place: Option<Place>,
+    pub rank: Option<Rank>,
     pub timer: Option<Moment>,
     pub due: bool,
     pub busy: bool,
-    pub counted: Option<Counted>,
+    /// Among those that a short look must tell of.
+    pub not_done: bool,
+    pub counted: Option<Box<Counted>>,
 }
 
 /// Running, for the limits: of this group.
@@ -126,9 +135,7 @@ impl TenantState {
             resetting: false,
             releasing: false,
             startable_since: None,
-            late_told: None,
-            stale_told: None,
-            oddities_told: Vec::new(),
+            told: None,
             row_missed: false,
             moving: None,
             filed: Filed::default(),
@@ -157,64 +164,17 @@ impl TenantState {
         matches!(self.stage, Stage::Idle)
     }
 
+    pub fn told_mut(&mut self) -> &mut Told {
+        self.told.get_or_insert_default()
+    }
+
+    /// Not known to be done and at rest: a short look tells of it, or it has changed.
+    pub fn is_not_done(&self) -> bool {
+        let at_rest = self.row.as_ref().is_some_and(|row| row.value == RowValue::Done && !row.paused);
+        self.present && (!at_rest || self.other.is_some())
+    }
+
     pub fn value(&self) -> Option<&RowValue> {
         self.row.as_ref().map(|row| &row.value)
-    }
-}
-
-/// All tenants, found by place, name, or database and key.
-#[derive(Debug, Default)]
-pub(super) struct Shelf {
-    places: Vec<Option<Box<TenantState>>>,
-    free: Vec<u32>,
-    by_name: HashMap<TenantName, TenantId>,
-    by_key: HashMap<DatabaseId, HashMap<String, TenantId>>,
-}
-
-impl Shelf {
-    pub fn get(&self, id: TenantId) -> Option<&TenantState> {
-        self.places.get(id.0 as usize)?.as_deref()
-    }
-
-    pub fn get_mut(&mut self, id: TenantId) -> Option<&mut TenantState> {
-        self.places.get_mut(id.0 as usize)?.as_deref_mut()
-    }
-
-    pub fn by_name(&self, name: &TenantName) -> Option<TenantId> {
-        self.by_name.get(name).copied()
-    }
-
-    pub fn by_key(&self, database: DatabaseId, key: &str) -> Option<TenantId> {
-        self.by_key.get(&database)?.get(key).copied()
-    }
-
-    pub fn insert(&mut self, tenant: TenantState) -> TenantId {
-        let id = TenantId(self.free.pop().unwrap_or(u32::try_from(self.places.len()).unwrap_or(u32::MAX)));
-        self.by_name.insert(tenant.name().clone(), id);
-        self.by_key.entry(tenant.listed.database).or_default().insert(tenant.listed.key.clone(), id);
-        let place = Some(Box::new(tenant));
-        match self.places.get_mut(id.0 as usize) {
-            Some(empty) => *empty = place,
-            None => self.places.push(place),
-        }
-        id
-    }
-
-    pub fn remove(&mut self, id: TenantId) -> Option<Box<TenantState>> {
-        let tenant = self.places.get_mut(id.0 as usize)?.take()?;
-        self.free.push(id.0);
-        self.by_name.remove(tenant.name());
-        if let Some(keys) = self.by_key.get_mut(&tenant.listed.database) {
-            keys.remove(&tenant.listed.key);
-        }
-        Some(tenant)
-    }
-
-    pub fn ids(&self) -> impl Iterator<Item = TenantId> + '_ {
-        self.iter().map(|(id, _)| id)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (TenantId, &TenantState)> {
-        self.places.iter().zip(0..).filter_map(|(place, id)| place.as_deref().map(|tenant| (TenantId(id), tenant)))
     }
 }

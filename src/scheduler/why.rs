@@ -76,7 +76,7 @@ impl Scheduler {
                 None => {}
             }
         }
-        let group = tenant.listed.tenant.group.as_deref();
+        let group = tenant.listed.tenant.group();
         let in_group = group.and_then(|group| self.counts.groups.get(group)).copied().unwrap_or(0);
         if self.rules.group_limit > 0 && in_group >= self.rules.group_limit {
             return Some(Reason::LimitGroup);

@@ -163,7 +163,6 @@ impl Supervisor {
             environment,
             own_environment: given.environment,
             null: super::perform::null().map_err(host("/dev/null"))?,
-            tenants: HashMap::new(),
             lister: Lister::new(&config),
             listed_once: false,
             registry: Registry::default(),

@@ -55,7 +55,7 @@ impl Supervisor {
     fn spawn(&mut self, name: &TenantName, run: RunId) -> Result<process::Spawned, SpawnFailure> {
         let unknown =
             || SpawnFailure::CannotExecute { code: 126, errno: 0, text: format!("{name} is not known any more") };
-        let tenant = self.tenants.get(name).ok_or_else(unknown)?;
+        let tenant = self.core.tenant(name).ok_or_else(unknown)?;
         let values = Values { tenant, instance: &self.identity.instance, run_id: Some(run.0) };
         let render = |word: &crate::model::Template| {
             CString::new(word.render(values)).map_err(|_| SpawnFailure::CannotExecute {
@@ -84,7 +84,7 @@ impl Supervisor {
     }
 
     pub(super) fn log_path(&self, name: &TenantName) -> Option<PathBuf> {
-        let values = Values { tenant: self.tenants.get(name)?, instance: &self.identity.instance, run_id: None };
+        let values = Values { tenant: self.core.tenant(name)?, instance: &self.identity.instance, run_id: None };
         Some(self.config.job.log.render(values).into())
     }
 

@@ -15,7 +15,7 @@ use super::why_file::WhyFile;
 use crate::config::{Config, Request};
 use crate::db::{Answer, Engine};
 use crate::logging::Log;
-use crate::model::{DatabaseId, Identity, Moment, Tenant, TenantName};
+use crate::model::{DatabaseId, Identity, Moment, TenantName};
 use crate::process::{
     self, ChildEnvironment, Process, Program, Signals, SlotLock, Slots, Spawner, StateFolder, SupervisorLock,
     TenantLock, Title, Waker,
@@ -70,7 +70,6 @@ pub struct Supervisor {
     pub(super) environment: ChildEnvironment,
     pub(super) own_environment: Vec<(OsString, OsString)>,
     pub(super) null: File,
-    pub(super) tenants: HashMap<TenantName, Tenant>,
     pub(super) lister: Lister,
     pub(super) listed_once: bool,
     pub(super) registry: Registry,

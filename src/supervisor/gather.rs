@@ -149,10 +149,9 @@ impl Supervisor {
             return self.alert_hourly(key, &text);
         };
         let settings = self.config.for_tenant(&tenant.name, None);
-        self.tenants.entry(tenant.name.clone()).or_insert_with(|| tenant.clone());
         self.events.push_back(Event::UnlistedFound(Box::new(Listed {
             tenant,
-            key: key.clone(),
+            key: key.as_str().into(),
             database,
             every: settings.every,
             offset: Duration::ZERO,

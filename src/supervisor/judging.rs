@@ -32,6 +32,8 @@ impl Supervisor {
                 verdict = Verdict::Undecided;
             }
         }
+        // A `--once` beside us may go by a configuration of before, whose workers were more.
+        self.slots_above |= verdict == Verdict::Supervised;
         self.events.push_back(Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict });
     }
 

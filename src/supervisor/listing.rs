@@ -17,6 +17,9 @@ use std::time::Duration;
 /// `tenants.command` is ended after this, a folder counts as failing.
 const MAY_TAKE: Duration = Duration::from_secs(30);
 
+/// A list of which nothing has changed is taken again after this.
+const TAKEN_AGAIN: Duration = Duration::from_secs(3600);
+
 type FolderAnswer = Result<Listing, String>;
 
 /// The sources and the questions under way.
@@ -30,6 +33,8 @@ pub struct Lister {
     command: Option<(Command, Moment, bool)>,
     due: Moment,
     changed: bool,
+    /// When the tenants were taken last.
+    taken: Moment,
     /// `--once` and its kin: every source has answered or failed once.
     answers: BTreeSet<SourceKind>,
 }
@@ -64,6 +69,7 @@ impl Lister {
             command: None,
             due: Moment::default(),
             changed: false,
+            taken: Moment::default(),
             answers: BTreeSet::new(),
         }
     }
@@ -73,6 +79,8 @@ impl Lister {
         self.sources.reconfigure(&configured_sources(config), excludes(config));
         self.config = config.tenants.clone();
         self.due = now;
+        // What the configuration says of each tenant may have changed.
+        self.changed = true;
     }
 
     /// When [`Lister::ask`] or [`Lister::take`] has something to do.
@@ -203,21 +211,21 @@ impl Lister {
     }
 
     fn update(&mut self, kind: SourceKind, answer: Result<Listing, String>) {
-        self.answers.insert(kind);
-        self.changed = true;
-        self.sources.update(kind, answer);
+        self.changed |= self.sources.update(kind, answer) | self.answers.insert(kind);
     }
 
-    /// The tenants, if something was heard since the last call and every source has answered once or failed
-    /// (one that is slow keeps the first list from being taken for the whole only so long as it is asked).
-    pub fn take(&mut self) -> Option<Vec<Tenant>> {
+    /// The tenants, if something new was heard since the last call. Once an hour they are told all the same: what is
+    /// wrong with some is told again, and who is still remembered and was never listed is forgotten.
+    pub fn take(&mut self, now: Moment) -> Option<Vec<Tenant>> {
         while let Ok(answer) = self.folder_answers.1.try_recv() {
             self.folder_asked = None;
             self.update(SourceKind::Directory, answer);
         }
-        if !std::mem::take(&mut self.changed) {
+        let again = !self.answers.is_empty() && now.since(self.taken) >= TAKEN_AGAIN;
+        if !(std::mem::take(&mut self.changed) || again) {
             return None;
         }
+        self.taken = now;
         let merged = self.sources.merged();
         for notice in &merged.notices {
             match notice {

@@ -36,7 +36,6 @@ impl Supervisor {
         let listed =
             start::list_tenant(&self.config, &self.identity.instance, handed.tenant.clone(), &mut self.registry)?;
         let belongings = self.belongings(&handed, inherited).map_err(|error| error.to_string())?;
-        self.tenants.insert(name.clone(), listed.tenant.clone());
         self.runs.insert(name, belongings);
         self.events.push_back(Event::Carried { listed: Box::new(listed), run: Box::new(handed.run) });
         Ok(())

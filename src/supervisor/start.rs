@@ -42,6 +42,7 @@ pub fn rules(config: &Config, identity: Identity, mode: Mode, workers: u32, born
         cluster_limit: config.limits.cluster,
         group_limit: config.limits.group,
         poll: config.database.poll_interval(),
+        look_size: scheduler::LOOK_SIZE,
         shared: !config.database.url.varies_by_tenant(),
         lease: config.cluster.takeover_after,
         born,
@@ -53,16 +54,11 @@ pub fn rules(config: &Config, identity: Identity, mode: Mode, workers: u32, born
 ///
 /// # Errors
 /// The URL that its placeholders give cannot be used: the text names the tenant.
-pub fn list_tenant(
-    config: &Config,
-    instance: &str,
-    mut tenant: Tenant,
-    registry: &mut Registry,
-) -> Result<Listed, String> {
-    let settings = config.for_tenant(&tenant.name, tenant.group.as_deref());
-    tenant.group = settings.group;
+pub fn list_tenant(config: &Config, instance: &str, tenant: Tenant, registry: &mut Registry) -> Result<Listed, String> {
+    let settings = config.for_tenant(&tenant.name, tenant.group());
+    let tenant = tenant.in_group(settings.group);
     let values = Values { tenant: &tenant, instance, run_id: None };
-    if config.database.url.needs_database() && tenant.database.is_none() {
+    if config.database.url.needs_database() && tenant.database().is_none() {
         return Err(format!(
             "tenant {}: database.url has {{database}} and no source names one for it: left out",
             tenant.name
@@ -72,6 +68,7 @@ pub fn list_tenant(
         .find(&config.database.url, values)
         .map_err(|why| format!("tenant {}: {why}: left out", tenant.name))?;
     let key = config.database.key.render(values);
+    let key = if key == tenant.name.as_str() { tenant.name.shared() } else { key.into() };
     Ok(Listed {
         key,
         database,

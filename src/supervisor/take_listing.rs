@@ -11,7 +11,8 @@ use std::collections::HashSet;
 impl Supervisor {
     /// The sources have told something new: the core gets the whole list.
     pub(super) fn take_listing(&mut self) -> Result<(), StartError> {
-        let Some(tenants) = self.lister.take() else { return Ok(()) };
+        let now = self.clock.now();
+        let Some(tenants) = self.lister.take(now) else { return Ok(()) };
         if !self.lister.has_heard_all(&self.config) {
             // One source is still being asked for the first time; the others wait for it this once.
             return Ok(());
@@ -35,21 +36,12 @@ impl Supervisor {
         let mut listed = Vec::with_capacity(tenants.len());
         for tenant in tenants {
             match start::list_tenant(&self.config, &self.identity.instance, tenant, &mut self.registry) {
-                Ok(one) => {
-                    self.tenants.insert(one.tenant.name.clone(), one.tenant.clone());
-                    listed.push(one);
-                }
+                Ok(one) => listed.push(one),
                 Err(why) => {
                     self.left_out = true;
                     self.alert_hourly(&why, &why);
                 }
             }
-        }
-        if self.tenants.len() > listed.len() {
-            // Those that vanished stay known while their run is under way.
-            let present: HashSet<_> = listed.iter().map(|one| &one.tenant.name).collect();
-            let runs = &self.runs;
-            self.tenants.retain(|name, _| present.contains(name) || runs.get(name).is_some());
         }
         let vanished = if first { self.vanished(&listed) } else { Vec::new() };
         self.tell_databases();
@@ -76,7 +68,6 @@ impl Supervisor {
             let Ok(one) = start::list_tenant(&self.config, &self.identity.instance, tenant, &mut self.registry) else {
                 continue;
             };
-            self.tenants.insert(one.tenant.name.clone(), one.tenant.clone());
             found.push(Listed { enabled: false, ..one });
         }
         found

@@ -1,17 +1,16 @@
 //! One answer of one source: the tenants it names, and what of it was refused. Not yet the truth about a tenant,
 //! whose fields may come from several sources; that is made in `sources`.
 
-use crate::model::TenantName;
+use crate::model::{Fields, TenantName};
+use std::sync::Arc;
 
 /// A tenant as one source names it. Its fields are checked once they are merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// Its name.
     pub name: TenantName,
-    /// Its database; empty counts as absent.
-    pub database: Option<String>,
-    /// Its group; empty counts as absent.
-    pub group: Option<String>,
+    /// What the source says beside it, none of it empty; shared with the candidate before where that says the same.
+    pub fields: Option<Arc<Fields>>,
 }
 
 /// Something in an answer that names no tenant.
@@ -36,13 +35,26 @@ impl Listing {
     /// The one door for a name: it becomes a candidate, or a refusal.
     pub(super) fn add(&mut self, name: &[u8], database: Option<String>, group: Option<String>) {
         match TenantName::parse_bytes(name) {
-            Ok(name) => self.candidates.push(Candidate { name, database, group }),
+            Ok(name) => {
+                let fields = self.fields(database, group);
+                self.candidates.push(Candidate { name, fields });
+            }
             Err(bad) => {
                 // Longer than any name can be is of no use to a glob either.
                 let name = std::str::from_utf8(name).ok().filter(|name| name.len() <= 4 * TenantName::LONGEST);
                 self.refused.push(Refusal { name: name.map(str::to_owned), text: bad.to_string() });
             }
         }
+    }
+
+    fn fields(&self, database: Option<String>, group: Option<String>) -> Option<Arc<Fields>> {
+        let filled = |field: Option<String>| field.filter(|text| !text.is_empty());
+        let fields = Fields { database: filled(database), group: filled(group) };
+        if fields == Fields::default() {
+            return None;
+        }
+        let before = self.candidates.last().and_then(|before| before.fields.as_ref());
+        Some(before.filter(|before| ***before == fields).map_or_else(|| Arc::new(fields), Arc::clone))
     }
 
     /// Leaves out something that is no tenant at all.

@@ -37,7 +37,7 @@ mod tests {
             Row { name: Some("-x".into()), ..Row::default() },
         ]);
         assert_eq!(listing.candidates.len(), 1);
-        assert_eq!(listing.candidates[0].database.as_deref(), Some("wcs_a"));
+        assert_eq!(listing.candidates[0].fields.as_ref().and_then(|fields| fields.database.as_deref()), Some("wcs_a"));
         assert_eq!(listing.refused[0].text, "row 2: \"name\" is NULL");
         assert_eq!(listing.refused[1].name.as_deref(), Some("-x"));
     }

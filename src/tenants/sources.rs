@@ -2,10 +2,10 @@
 //! once: a source when it begins to fail and when it is back, a refusal until it changes.
 
 use super::{Candidate, Excludes, Listing};
-use crate::model::{Tenant, TenantName};
-use std::collections::btree_map::Entry;
+use crate::model::{Fields, Tenant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// Refusals told at once: a wrong folder may hold a hundred thousand bad names, and the log is for people.
 const MOST_TOLD: usize = 100;
@@ -111,15 +111,21 @@ impl Sources {
         self.exclude = exclude;
     }
 
-    /// Takes the answer of a source. That of one that is not configured (any more) is dropped.
-    pub fn update(&mut self, kind: SourceKind, answer: Result<Listing, String>) {
-        let Some(source) = self.sources.get_mut(&kind) else { return };
+    /// Takes the answer of a source. That of one that is not configured (any more) is dropped. True where there is
+    /// something new: to one that says the same as before [`Sources::merged`] has nothing to add.
+    pub fn update(&mut self, kind: SourceKind, answer: Result<Listing, String>) -> bool {
+        let Some(source) = self.sources.get_mut(&kind) else { return false };
         match answer {
-            Ok(listing) => {
-                source.answer = Some(listing);
-                if source.failing.take().is_some() {
+            Ok(mut listing) => {
+                let back = source.failing.take().is_some();
+                if back {
                     self.notices.push(SourceNotice::Back { source: kind });
                 }
+                if source.answer.as_ref() == Some(&listing) {
+                    return back;
+                }
+                listing.candidates.shrink_to_fit();
+                source.answer = Some(listing);
             }
             Err(why) => {
                 if source.failing.replace(why.clone()).is_none() {
@@ -128,6 +134,7 @@ impl Sources {
                 }
             }
         }
+        true
     }
 
     /// True once every configured source has answered at least once.
@@ -143,31 +150,22 @@ impl Sources {
     /// The tenants by the last good answers, and what was not told yet.
     pub fn merged(&mut self) -> Merged {
         let mut refusals = BTreeSet::new();
-        let mut known: BTreeMap<&TenantName, (Option<&str>, Option<&str>)> = BTreeMap::new();
+        let mut named: Vec<&Candidate> = Vec::new();
         for (kind, source) in &self.sources {
             let Some(answer) = &source.answer else { continue };
-            for Candidate { name, database, group } in &answer.candidates {
-                if self.exclude.matches(name.as_str()) {
-                    continue;
-                }
-                let (database, group) = (filled(database), filled(group));
-                match known.entry(name) {
-                    Entry::Vacant(place) => _ = place.insert((database, group)),
-                    Entry::Occupied(mut place) => {
-                        let fields = place.get_mut();
-                        *fields = (fields.0.or(database), fields.1.or(group));
-                    }
-                }
-            }
+            named.extend(answer.candidates.iter().filter(|candidate| !self.exclude.matches(candidate.name.as_str())));
             for refusal in &answer.refused {
                 if !refusal.name.as_ref().is_some_and(|name| self.exclude.matches(name)) {
                     refusals.insert(format!("{kind}: {}, left out", refusal.text));
                 }
             }
         }
-        let mut tenants = Vec::with_capacity(known.len());
-        for (name, (database, group)) in known {
-            match Tenant::new(name.clone(), database.map(str::to_owned), group.map(str::to_owned)) {
+        // Those of one name stay in the order of the sources.
+        named.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut tenants = Vec::with_capacity(named.len());
+        for same in named.chunk_by(|a, b| a.name == b.name) {
+            let Some(first) = same.first() else { continue };
+            match Tenant::of(first.name.clone(), fields_of(same)) {
                 Ok(tenant) => tenants.push(tenant),
                 Err(bad) => _ = refusals.insert(format!("{bad}, left out")),
             }
@@ -182,8 +180,17 @@ impl Sources {
     }
 }
 
-fn filled(field: &Option<String>) -> Option<&str> {
-    field.as_deref().filter(|text| !text.is_empty())
+/// What the first says, and of what it does not say, the next.
+fn fields_of(same: &[&Candidate]) -> Option<Arc<Fields>> {
+    let mut said = same.iter().filter_map(|candidate| candidate.fields.as_ref());
+    let first = Arc::clone(said.next()?);
+    Some(said.fold(first, |known, more| {
+        if (known.database.is_some() || more.database.is_none()) && (known.group.is_some() || more.group.is_none()) {
+            return known;
+        }
+        let or = |known: &Option<String>, more: &Option<String>| known.as_ref().or(more.as_ref()).cloned();
+        Arc::new(Fields { database: or(&known.database, &more.database), group: or(&known.group, &more.group) })
+    }))
 }
 
 #[cfg(test)]
@@ -216,8 +223,7 @@ mod tests {
         sources.update(SourceKind::Query, Ok(query::listing(vec![row("a", "sql", ""), row("b", "sql", "sql")])));
         sources.update(SourceKind::List, listed(&["b", "d"]));
         let merged = sources.merged();
-        let seen: Vec<_> =
-            merged.tenants.iter().map(|t| (t.name.as_str(), t.database.as_deref(), t.group.as_deref())).collect();
+        let seen: Vec<_> = merged.tenants.iter().map(|t| (t.name.as_str(), t.database(), t.group())).collect();
         let expected =
             [("a", Some("sql"), Some("cmd")), ("b", Some("sql"), Some("sql")), ("c", None, None), ("d", None, None)];
         assert_eq!(seen, expected);

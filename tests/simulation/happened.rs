@@ -1,6 +1,6 @@
 //! What must have happened in many nights, lest they prove nothing.
 
-pub const HAPPENED: [&str; 86] = [
+pub const HAPPENED: [&str; 89] = [
     "action Exit",
     "action Forget",
     "action Renumber",
@@ -35,6 +35,8 @@ pub const HAPPENED: [&str; 86] = [
     "meddling SetsNeeded",
     "meddling WritesNonsense",
     "locks LetGo",
+    "look Keys",
+    "look NotDone",
     "mischief ChangeSources",
     "mischief Cut",
     "mischief DatabaseDown",
@@ -79,6 +81,7 @@ pub const HAPPENED: [&str; 86] = [
     "outcome Timeout",
     "released Force",
     "released Here",
+    "since Mark",
     "upgrade Done",
     "upgrade Failed",
     "why AnotherRunOpen",

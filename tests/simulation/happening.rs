@@ -173,10 +173,10 @@ impl World {
         let key = &self.plan.tenants[tenant].key;
         let store = &mut self.databases[database.0 as usize];
         let now = store.time(self.now);
-        if let Some(row) = store.content.rows.get_mut(key)
+        if let Some(row) = store.content.rows.get_mut(&**key)
             && row.value == RowValue::Running
             && row.updated_at == since
-            && !store.content.open.contains_key(key)
+            && !store.content.open.contains_key(&**key)
         {
             (row.value, row.updated_at) = (RowValue::Done, now);
         }

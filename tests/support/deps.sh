@@ -1,6 +1,6 @@
 #!/bin/bash
-# Sees to what the build (deps.sh build), the demo (demo) or the whole suite (all) needs beyond cargo. As root it installs
-# what is missing from Debian's archive, without starting any service; otherwise it prints the command.
+# Sees to what the build (deps.sh build), the demo (demo), the benches (bench) or the whole suite (all) needs beyond cargo.
+# As root it installs what is missing from Debian's archive, without starting any service; otherwise it prints the command.
 set -euo pipefail
 what=${1:-all}
 
@@ -13,6 +13,7 @@ need() { # need PACKAGE COMMAND...: the package is missing unless the command su
 has() { command -v "$1" || [ -x "/usr/sbin/$1" ]; }
 compiles() { echo '#include <stdio.h>' | cc -E -; }
 has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
+has_psycopg2() { /usr/bin/python3 -c 'import psycopg2' || python3 -c 'import psycopg2'; }
 has_psql() { compgen -G '/usr/lib/postgresql/*/bin/psql' || command -v psql; }
 
 if ! command -v cargo >/dev/null; then
@@ -29,6 +30,12 @@ if [ "$what" != build ]; then
     need postgresql-client has_psql
     need procps has ps
     need util-linux has runuser
+fi
+if [ "$what" = bench ]; then
+    # the peers: programs in C, and the algorithm that we replace
+    need libpq-dev pkg-config --exists libpq
+    need python3 has python3
+    need python3-psycopg2 has_psycopg2
 fi
 if [ "$what" = all ]; then
     need openssl has openssl

@@ -13,4 +13,7 @@ SELECT array(SELECT a.attname || ' ' || format_type(a.atttypid, NULL) FROM pg_at
                  AND i.indisvalid AND pg_get_expr(i.indpred, i.indrelid) = '(finished_at IS NULL)'),
        EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
                JOIN pg_attribute b ON b.attrelid = i.indrelid AND b.attnum = i.indkey[1]
-               WHERE i.indrelid = to_regclass($2::text) AND a.attname = 'key' AND b.attname = 'started_at' AND i.indisvalid)
+               WHERE i.indrelid = to_regclass($2::text) AND a.attname = 'key' AND b.attname = 'started_at' AND i.indisvalid),
+       EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+               WHERE i.indrelid = to_regclass($3::text) AND a.attname = 'key' AND i.indisvalid
+                 AND pg_get_expr(i.indpred, i.indrelid) = '(paused_at IS NOT NULL)')

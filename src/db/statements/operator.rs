@@ -93,7 +93,7 @@ impl Statements {
                     _ if !held => Requested::NotNow,
                     RowValue::Done => Requested::Needed,
                     RowValue::Needed => Requested::First,
-                    RowValue::Unknown(word) => Requested::Unknown(word),
+                    RowValue::Unknown(word) => Requested::Unknown(word.into()),
                 };
             }
             Ok(())

@@ -1,7 +1,8 @@
 //! Reading rows with their flags and open runs, and creating the rows that are missing.
 
 use super::{Params, Statements, each_row};
-use crate::model::{DbTime, OpenRun, Polled, RowValue, RunId, RunIdentity, StatusRow};
+use crate::model::{DbTime, Mark, OpenRun, Poll, Polled, RowValue, RunId, RunIdentity, StatusRow};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
@@ -23,9 +24,28 @@ pub(crate) struct Read {
     /// Rows and runs.
     pub polled: Polled,
     /// Keys without a row.
-    pub missing: Vec<String>,
+    pub missing: Vec<Arc<str>>,
     /// Nothing can be written there now.
     pub read_only: bool,
+}
+
+impl Read {
+    fn take_bare(&mut self, row: &Row) -> Result<(), Error> {
+        self.now = Some(row.try_get(0)?);
+        match status_row(row)? {
+            Found::Row(found) => self.polled.rows.push(found),
+            Found::Missing(key) => self.missing.push(key.into()),
+            Found::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, row: &Row) -> Result<(), Error> {
+        self.take_bare(row)?;
+        self.polled.runs.extend(open_run(row)?);
+        self.read_only = row.try_get(19)?;
+        Ok(())
+    }
 }
 
 impl Statements {
@@ -34,8 +54,40 @@ impl Statements {
         if look.created_at { with } else { without }
     }
 
-    /// Reads the rows of `keys`, their open runs and all of this instance and node.
-    pub async fn poll(&self, client: &Client, look: Look, keys: &[String]) -> Result<Read, Error> {
+    /// Reads what is asked for, and all open runs of this instance and node.
+    pub async fn poll(&self, client: &Client, look: Look, poll: &Poll) -> Result<Read, Error> {
+        match poll {
+            Poll::Keys(keys) => self.poll_keys(client, look, keys).await,
+            Poll::NotDone { since } => self.poll_short(client, look, since.as_ref()).await,
+        }
+    }
+
+    /// Reads what is not done; only the time where our own tables do not stand.
+    async fn poll_short(&self, client: &Client, look: Look, since: Option<&Mark>) -> Result<Read, Error> {
+        let mut read = Read::default();
+        if !look.runs {
+            read.now = self.now(client).await?;
+            return Ok(read);
+        }
+        let since = since.map(|mark| mark.0.as_str());
+        let params: Params<'_> = &[
+            (&self.key_pattern, Type::TEXT),
+            (&self.identity.instance, Type::TEXT),
+            (&self.identity.node, Type::TEXT),
+            (&since, Type::TEXT),
+        ];
+        each_row(client, &self.looks(look).poll_short, params, |row| {
+            read.take(row)?;
+            read.polled.mark = row.try_get::<_, Option<String>>(20)?.map(Mark);
+            Ok(())
+        })
+        .await?;
+        Ok(read)
+    }
+
+    /// Reads the rows of `keys` and their open runs.
+    async fn poll_keys(&self, client: &Client, look: Look, keys: &[Arc<str>]) -> Result<Read, Error> {
+        let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
         let params: Params<'_> =
             &[(&keys, Type::TEXT_ARRAY), (&self.identity.instance, Type::TEXT), (&self.identity.node, Type::TEXT)];
         let (text, params) = match look.runs {
@@ -43,20 +95,7 @@ impl Statements {
             false => (&self.looks(look).poll_bare, params.get(..1).unwrap_or_default()),
         };
         let mut read = Read::default();
-        each_row(client, text, params, |row| {
-            read.now = Some(row.try_get(0)?);
-            match status_row(row)? {
-                Found::Row(found) => read.polled.rows.push(found),
-                Found::Missing(key) => read.missing.push(key),
-                Found::Nothing => {}
-            }
-            if look.runs {
-                read.polled.runs.extend(open_run(row)?);
-                read.read_only = row.try_get(19)?;
-            }
-            Ok(())
-        })
-        .await?;
+        each_row(client, text, params, |row| if look.runs { read.take(row) } else { read.take_bare(row) }).await?;
         Ok(read)
     }
 
@@ -66,7 +105,8 @@ impl Statements {
     }
 
     /// Creates rows as never having run; those that stand by now stay as they are.
-    pub async fn create_rows(&self, client: &Client, look: Look, keys: &[String]) -> Result<(), Error> {
+    pub async fn create_rows(&self, client: &Client, look: Look, keys: &[Arc<str>]) -> Result<(), Error> {
+        let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
         each_row(client, &self.looks(look).create_rows, &[(&keys, Type::TEXT_ARRAY)], |_| Ok(())).await
     }
 }

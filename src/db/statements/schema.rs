@@ -19,6 +19,8 @@ pub(crate) struct Inspection {
     run_open: bool,
     /// The index on key and start stands.
     run_key: bool,
+    /// The index on who is paused stands.
+    flag_paused: bool,
 }
 
 const RUN_COLUMNS: [&str; 17] = [
@@ -82,6 +84,7 @@ impl Statements {
                 status_key: row.try_get(3)?,
                 run_open: row.try_get(4)?,
                 run_key: row.try_get(5)?,
+                flag_paused: row.try_get(6)?,
             };
             Ok(())
         })
@@ -106,7 +109,7 @@ impl Statements {
             );
         }
         if found.flag.is_empty() {
-            texts.push(&self.texts.create_flag);
+            texts.extend([&self.texts.create_flag, &self.texts.create_flag_paused].map(String::as_str));
         }
         texts
     }
@@ -122,6 +125,9 @@ impl Statements {
         }
         if !found.run.is_empty() && !found.run_key {
             texts.push(&self.texts.create_run_key);
+        }
+        if !found.flag.is_empty() && !found.flag_paused {
+            texts.push(&self.texts.create_flag_paused);
         }
         texts
     }

@@ -89,6 +89,7 @@ texts!(
     claim_guard,
     claim_limited,
     create_flag,
+    create_flag_paused,
     create_run,
     create_run_key,
     create_run_open,
@@ -116,6 +117,8 @@ pub(crate) struct Looks {
     /// See the file.
     pub poll: String,
     /// See the file.
+    pub poll_short: String,
+    /// See the file.
     pub poll_bare: String,
     /// See the file.
     pub view: String,
@@ -130,6 +133,7 @@ impl Looks {
         };
         Self {
             poll: fill(include_str!("../sql/poll.sql")),
+            poll_short: fill(include_str!("../sql/poll_short.sql")),
             poll_bare: fill(include_str!("../sql/poll_bare.sql")),
             view: fill(include_str!("../sql/view.sql")),
             create_rows: fill(include_str!("../sql/create_rows.sql")),

@@ -128,8 +128,8 @@ pub(crate) fn end(run: RunIdentity, outcome: Outcome, becomes: Becomes) -> Finis
 }
 
 pub(crate) fn poll(keys: &[&str]) -> Exchange {
-    let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-    Exchange { poll: Some(Poll { keys: keys.into() }), ..Exchange::default() }
+    let keys: Vec<std::sync::Arc<str>> = keys.iter().map(|key| (*key).into()).collect();
+    Exchange { poll: Some(Poll::Keys(keys.into())), ..Exchange::default() }
 }
 
 pub(crate) fn claim(keys: &[&str], limit: u32) -> Claim {

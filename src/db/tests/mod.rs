@@ -7,6 +7,7 @@ mod cluster;
 mod finish;
 mod leases;
 mod limits;
+mod looks;
 mod operator;
 mod pgbouncer;
 mod prepared;

@@ -8,6 +8,7 @@ mod found;
 mod late;
 mod lease;
 mod limits;
+mod looks;
 mod modes;
 mod order;
 mod pairs;

@@ -88,7 +88,7 @@ fn bring_to(state: State, lease: Option<Duration>) -> Bench {
     }
     bench.hold = true;
     bench.slow_start = true;
-    bench.list(["a", "b"].map(tenant).into_iter().filter(|one| bench.rows.contains_key(&one.key)).collect::<Vec<_>>());
+    bench.list(["a", "b"].map(tenant).into_iter().filter(|one| bench.rows.contains_key(&*one.key)).collect::<Vec<_>>());
     let answers = match state {
         State::Listed => 0,
         State::Idle | State::Locking | State::Resetting => 1,

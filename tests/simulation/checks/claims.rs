@@ -68,7 +68,7 @@ impl World {
         let supervisor = &self.supervisors[id.0];
         let key = &self.plan.tenants[tenant].key;
         let store = self.store(database);
-        let paused = store.content.rows.get(key).and_then(|row| row.paused_at);
+        let paused = store.content.rows.get(&**key).and_then(|row| row.paused_at);
         let seen = supervisor.seen.get(&(database, tenant)).filter(|seen| seen.era == store.era);
         let known = paused.is_some_and(|at| seen.is_some_and(|seen| store.time(seen.at) > at));
         let forced = matches!(supervisor.rules.mode, Mode::Named { force: true });

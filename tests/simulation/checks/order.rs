@@ -10,7 +10,7 @@ impl World {
     /// One calm node with many databases: who is picked stands before all that are needed and could be talked of.
     pub(super) fn check_lock_order(&self, id: SupervisorId, picks: &[TenantName]) {
         let place = |tenant: &Listed| {
-            let row = self.store(tenant.database).content.rows.get(&tenant.key)?;
+            let row = self.store(tenant.database).content.rows.get(&*tenant.key)?;
             (row.value == RowValue::Needed).then(|| (row.updated_at, tenant.tenant.name.clone()))
         };
         let picked: Vec<_> = picks.iter().map(|name| place(&self.plan.tenants[self.plan.place(name)])).collect();

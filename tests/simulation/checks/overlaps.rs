@@ -38,7 +38,7 @@ impl World {
         let other = |open: &OpenRow| open.identity.id != tree.id && open.identity.started_at <= store.time(since);
         let name = &tenant.tenant.name;
         assert!(!open.is_some_and(other), "overlap: {name} was not ended, another run is open since {since}: {tree:?}");
-        let row = store.content.rows.get(&tenant.key).map(|row| &row.value);
+        let row = store.content.rows.get(&*tenant.key).map(|row| &row.value);
         let known = row.is_some_and(|value| !matches!(value, RowValue::Unknown(_)));
         let right = open.is_some() && row == Some(&RowValue::Running);
         let ending = self.ledger.signalled.contains_key(&(tree.keeper, run));
@@ -53,8 +53,8 @@ impl World {
         let (run, keeper) = (tree.run, &self.supervisors[tree.keeper.0]);
         let store = self.store(run.database);
         let hindered = store.hindered_at > since
-            || store.locked.contains(&self.plan.tenants[run.tenant].key)
-            || store.locked_runs.contains(&self.plan.tenants[run.tenant].key)
+            || store.locked.contains(&*self.plan.tenants[run.tenant].key)
+            || store.locked_runs.contains(&*self.plan.tenants[run.tenant].key)
             || self.nodes[keeper.node].cuts.iter().any(|(_, until)| *until > since)
             || self.ledger.by_hand.get(&(run.database, run.tenant)).is_some_and(|at| *at > since)
             || self.plan.odds.late > 0.0;

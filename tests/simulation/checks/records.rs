@@ -53,7 +53,7 @@ impl World {
     /// How it is recorded: once, if all is well.
     pub fn records_of(&self, run: RunKey) -> impl Iterator<Item = &Closed> {
         let key = &self.plan.tenants[run.tenant].key;
-        let same = move |one: &RunIdentity| one.key == *key && self.key_of(run.database, one) == run;
+        let same = move |one: &RunIdentity| *one.key == **key && self.key_of(run.database, one) == run;
         self.store(run.database)
             .content
             .finished

@@ -28,7 +28,7 @@ impl World {
             let key = &self.plan.tenants[run.tenant].key;
             let open = store.open_run(key).map(|open| open.identity.id);
             assert_eq!(open, Some(number), "open run: {tenant} is started without one");
-            let running = store.content.rows.get(key).is_some_and(|row| row.value == RowValue::Running);
+            let running = store.content.rows.get(&**key).is_some_and(|row| row.value == RowValue::Running);
             let by_hand = self.ledger.by_hand.contains_key(&(run.database, run.tenant));
             assert!(running || by_hand, "open run: {tenant} is started and its row is not running");
             let foreign = self.ledger.foreign.contains(&(run.database, run.tenant));
@@ -74,7 +74,7 @@ impl World {
         let counted = || self.trees().filter(counts);
         let (all, limit) = (counted().count(), rules.cluster_limit as usize);
         assert!(limit == 0 || all < limit, "cluster limit: {all} run, limits.cluster is {limit}");
-        let group_of = |tenant: usize| &self.plan.tenants[tenant].tenant.group;
+        let group_of = |tenant: usize| self.plan.tenants[tenant].tenant.group();
         let (group, limit) = (group_of(run.tenant), rules.group_limit as usize);
         if limit > 0 && group.is_some() {
             let same = counted().filter(|tree| group_of(tree.tenant) == group).count();

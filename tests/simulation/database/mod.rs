@@ -12,7 +12,10 @@ pub use rows::{Closed, Deed, DoneRow, OpenRow, Row, is_claim};
 
 use crate::flaws::Flaw;
 use std::collections::{BTreeMap, BTreeSet};
-use tenantcron::model::{DbTime, Exchange, Identity, OpenRun, Polled, Reply, RunIdentity, StatusRow};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use tenantcron::model::{
+    DbTime, Exchange, Identity, Mark, OpenRun, Poll, Polled, Reply, RowValue, RunIdentity, StatusRow,
+};
 
 /// What is lost with a failover.
 #[derive(Debug, Clone, Default)]
@@ -76,7 +79,7 @@ impl Database {
             reply.claimed = self.claim(who, claim);
         }
         if let Some(poll) = &exchange.poll {
-            reply.polled = Some(self.poll(who, &poll.keys, writes));
+            reply.polled = Some(self.poll(who, poll, writes));
         }
         (reply, std::mem::take(&mut self.deeds))
     }
@@ -94,9 +97,14 @@ impl Database {
         self.content.last_id
     }
 
-    fn poll(&mut self, who: &Identity, keys: &[String], writes: bool) -> Polled {
-        for key in keys {
-            if writes && !self.content.rows.contains_key(key) {
+    fn poll(&mut self, who: &Identity, poll: &Poll, writes: bool) -> Polled {
+        let mark = self.mark();
+        let keys: BTreeSet<String> = match poll {
+            Poll::Keys(keys) => keys.iter().map(|key| key.to_string()).collect(),
+            Poll::NotDone { since } => self.not_done(since.is_some() && *since == mark),
+        };
+        for key in &keys {
+            if writes && !self.content.rows.contains_key(key) && matches!(poll, Poll::Keys(_)) {
                 self.content.rows.insert(key.clone(), Row::never_run(self.now));
             }
         }
@@ -127,6 +135,28 @@ impl Database {
         Polled {
             rows: keys.iter().filter_map(row).collect(),
             runs: self.content.open.values().filter(wanted).map(open).collect(),
+            mark: matches!(poll, Poll::NotDone { .. }).then_some(mark).flatten(),
         }
+    }
+
+    /// The keys whose rows a short look brings; `same`: nothing was written since the last.
+    fn not_done(&self, same: bool) -> BTreeSet<String> {
+        let undone = |row: &Row| row.value != RowValue::Done || row.paused_at.is_some();
+        let rows = self.content.rows.iter().filter(|(_, row)| !same && undone(row)).map(|(key, _)| key);
+        rows.chain(self.content.open.keys()).filter(|key| key.starts_with("cron-status-")).cloned().collect()
+    }
+
+    /// What is the same only while all is the same; none while somebody writes.
+    fn mark(&self) -> Option<Mark> {
+        let mut state = DefaultHasher::new();
+        self.era.hash(&mut state);
+        for (key, row) in &self.content.rows {
+            let times = [Some(row.updated_at), row.paused_at, row.requested_at].map(|time| time.map(|time| time.0));
+            (key, row.value.as_str(), times).hash(&mut state);
+        }
+        for run in self.content.open.values() {
+            (run.identity.id.0, run.alive_at.0).hash(&mut state);
+        }
+        self.locked.is_empty().then(|| Mark(state.finish().to_string()))
     }
 }

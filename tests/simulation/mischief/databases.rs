@@ -92,8 +92,8 @@ impl World {
         for (database, tenant) in claims {
             let key = &self.plan.tenants[tenant].key;
             let content = &self.store(database).content;
-            let running = content.rows.get(key).is_some_and(|row| row.value == RowValue::Running);
-            if !running || content.open.contains_key(key) {
+            let running = content.rows.get(&**key).is_some_and(|row| row.value == RowValue::Running);
+            if !running || content.open.contains_key(&**key) {
                 self.ledger.foreign.remove(&(database, tenant));
             }
         }
@@ -101,8 +101,8 @@ impl World {
         for tenant in 0..self.plan.tenants.len() {
             let key = &self.plan.tenants[tenant].key;
             let content = &self.store(id).content;
-            let running = content.rows.get(key).is_some_and(|row| row.value == RowValue::Running);
-            if self.plan.tenants[tenant].database == id && running && !content.open.contains_key(key) {
+            let running = content.rows.get(&**key).is_some_and(|row| row.value == RowValue::Running);
+            if self.plan.tenants[tenant].database == id && running && !content.open.contains_key(&**key) {
                 self.ledger.foreign.insert((id, tenant));
             }
         }
@@ -110,7 +110,7 @@ impl World {
 
     pub(super) fn lock_row(&mut self, tenant: usize, run: bool, long: u64) {
         let listed = &self.plan.tenants[tenant];
-        let (database, key) = (listed.database, listed.key.clone());
+        let (database, key) = (listed.database, listed.key.to_string());
         let store = &mut self.databases[database.0 as usize];
         if run {
             store.locked_runs.insert(key.clone())
@@ -125,7 +125,7 @@ impl World {
     /// By the same rule: lock the row, needed → running, commit; after the work done.
     pub(super) fn claim_by_another_program(&mut self, tenant: usize, work: Option<u64>) {
         let listed = &self.plan.tenants[tenant];
-        let (database, key) = (listed.database, listed.key.clone());
+        let (database, key) = (listed.database, listed.key.to_string());
         let store = &mut self.databases[database.0 as usize];
         let now = store.time(self.now);
         let free = store.down_until <= self.now && !store.locked.contains(&key) && store.open_run(&key).is_none();
@@ -146,7 +146,7 @@ impl World {
     /// Where another program works it is left alone: nobody could tell what becomes of it.
     pub(super) fn meddle_with_a_row(&mut self, tenant: usize, by: Meddling) {
         let listed = &self.plan.tenants[tenant];
-        let (database, key) = (listed.database, listed.key.clone());
+        let (database, key) = (listed.database, listed.key.to_string());
         let store = &mut self.databases[database.0 as usize];
         if self.ledger.foreign.contains(&(database, tenant))
             || store.down_until > self.now

@@ -62,7 +62,7 @@ impl World {
                 let foreign = row.value == RowValue::Running && !database.content.open.contains_key(key);
                 if foreign && !releases {
                     (row.value, row.updated_at) = (RowValue::Done, now);
-                    let tenant = self.plan.tenants.iter().position(|one| one.database.0 == number && one.key == *key);
+                    let tenant = self.plan.tenants.iter().position(|one| one.database.0 == number && *one.key == **key);
                     self.ledger.foreign.remove(&(DatabaseId(number), tenant.unwrap()));
                 }
             }

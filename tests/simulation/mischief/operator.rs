@@ -9,7 +9,7 @@ use tenantcron::scheduler::{Event, Rules};
 impl World {
     pub(super) fn operate(&mut self, tenant: usize, verb: Verb, tells: bool) {
         let listed = &self.plan.tenants[tenant];
-        let (database, key) = (listed.database, listed.key.clone());
+        let (database, key) = (listed.database, listed.key.to_string());
         let store = &mut self.databases[database.0 as usize];
         if store.down_until > self.now {
             return;
@@ -42,7 +42,7 @@ impl World {
     /// as the operator believes.
     fn release_by_hand(&mut self, tenant: usize, node: usize, force: bool) {
         let listed = &self.plan.tenants[tenant];
-        let (database, key) = (listed.database, listed.key.clone());
+        let (database, key) = (listed.database, listed.key.to_string());
         let (name, host) = (self.nodes[node].name.clone(), &self.hosts[self.nodes[node].host]);
         let Some(run) = self.store(database).open_run(&key).cloned() else { return };
         let ours = run.identity.node == name && run.identity.host == host.name();

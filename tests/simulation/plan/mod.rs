@@ -140,7 +140,7 @@ impl Plan {
 
     /// The tenant of a key in a database.
     pub fn tenant_of(&self, database: u32, key: &str) -> Option<usize> {
-        self.tenants.iter().position(|one| one.database.0 == database && one.key == key)
+        self.tenants.iter().position(|one| one.database.0 == database && *one.key == *key)
     }
 
     /// Everything comes earlier by so much: whoever is shown a failure need not wait for it.

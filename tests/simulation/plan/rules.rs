@@ -28,6 +28,8 @@ pub fn rules(kind: Kind, shared: bool, rng: &mut fastrand::Rng) -> Rules {
         cluster_limit: if limited || (!shared && rng.f64() < 0.1) { rng.u32(0..=3) } else { 0 },
         group_limit: if limited { rng.u32(0..=2) } else { 0 },
         poll: Duration::from_secs(if shared { 10 } else { 20 }),
+        // No draw of its own: nights of before stay what they were.
+        look_size: 1 + kill_after.as_secs() as usize % 9,
         shared,
         lease: rng.bool().then_some(lease),
         born: Moment::default(),
@@ -42,7 +44,7 @@ pub fn tenants(shared: bool, kind: Kind, rng: &mut fastrand::Rng) -> Vec<Listed>
         let name = TenantName::parse(&format!("t{number}")).unwrap();
         let group = (!number.is_multiple_of(3)).then(|| format!("g{}", number % 3));
         Listed {
-            key: format!("cron-status-{name}"),
+            key: format!("cron-status-{name}").into(),
             database: DatabaseId(if shared { 0 } else { number }),
             every,
             offset: if number.is_multiple_of(2) { offset_of(INSTANCE, every) } else { offset_of(name.as_str(), every) },

@@ -37,6 +37,8 @@ impl World {
             self.let_go(id, place);
         }
         self.trace.count("judged", &judged);
+        // A `--once` beside it may go by a configuration of before.
+        self.supervisors[id.0].slots_above |= verdict == Verdict::Supervised;
         events.push(Event::Examined { tenant: tenant.clone(), run: run.identity.id, verdict });
         events
     }

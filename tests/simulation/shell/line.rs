@@ -5,12 +5,20 @@ use crate::dice::{Of, dice};
 use crate::plan::Fault;
 use crate::supervisor::{Flight, Look, SupervisorId};
 use crate::world::{Arrival, Back, What, World};
-use tenantcron::model::{DatabaseId, Exchange, Finished, OpenRun, Refreshed, Repaired, Reply, Trouble, TroubleKind};
+use tenantcron::model::{
+    DatabaseId, Exchange, Finished, OpenRun, Poll, Refreshed, Repaired, Reply, Trouble, TroubleKind,
+};
 use tenantcron::scheduler::{Event, Listed, Mode};
 
 impl World {
     pub(super) fn exchange(&mut self, id: SupervisorId, database: DatabaseId, exchange: Exchange) {
         self.check_exchange(id, database, &exchange);
+        if let Some(poll) = &exchange.poll {
+            self.trace.count("look", poll);
+        }
+        if let Some(Poll::NotDone { since: Some(mark) }) = &exchange.poll {
+            self.trace.count("since", mark);
+        }
         let (fate, there) = self.fate_of_next(id, database);
         let supervisor = &mut self.supervisors[id.0];
         let (number, node, generation) = (exchange.number, supervisor.node, supervisor.generation);

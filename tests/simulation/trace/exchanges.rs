@@ -3,7 +3,7 @@
 use crate::database::Deed;
 use crate::plan::Plan;
 use std::fmt::Debug;
-use tenantcron::model::{Exchange, Finished, OpenRun, Reply, StatusRow};
+use tenantcron::model::{Exchange, Finished, OpenRun, Poll, Reply, StatusRow};
 
 /// A key without what all keys of the world begin with.
 pub fn row_key(key: &str) -> &str {
@@ -32,7 +32,12 @@ pub fn exchange(said: &Exchange) -> String {
         list(&format!("claim {} of", claim.limit), &claim.offers, |one| row_key(&one.key).to_owned(), &mut parts);
     }
     if let Some(poll) = &said.poll {
-        parts.push(if poll.keys.len() > 1 { "look at all".into() } else { format!("look {:?}", poll.keys) });
+        parts.push(match poll {
+            Poll::Keys(keys) if keys.len() > 1 => format!("look at {}", keys.len()),
+            Poll::Keys(keys) => format!("look {keys:?}"),
+            Poll::NotDone { since: Some(_) } => "look at what is not done, if anything was written".into(),
+            Poll::NotDone { since: None } => "look at what is not done".into(),
+        });
     }
     parts.join(", ")
 }
