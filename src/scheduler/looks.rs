@@ -20,6 +20,7 @@
 //! | the row of a tenant that is not done, or of our own child, was deleted | it is not brought and stands in `not_done`: looked at by its key, which makes it anew |
 //! | the row of a tenant that is done was deleted, or its `updated_at` moved, or another node claimed and finished it | the reset at its slot fits no row, and it is looked at by its key: every statement compares for itself what memory believes. At the latest the hourly whole look sees it |
 //! | a tenant was listed while the look was under way | nothing is known of it: it is looked at by its key |
+//! | whatever, after a look that found everybody done | the next one gives that look's mark, and rows are read unless the server says that no transaction has ended since: then no row can have changed |
 //! | another copy of the database answers | an exchange failed, and the look after a failure is whole; where none did, as above |
 //!
 //! Keys of other instances, and those that a wildcard in a key's text would match, are brought at worst and belong to no

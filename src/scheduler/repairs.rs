@@ -35,10 +35,13 @@ impl Scheduler {
 
     /// Another run of a tenant whose child of ours lives.
     pub(super) fn other_run_seen(&mut self, id: DatabaseId, tenant: TenantId, run: OpenRun) {
+        let found = self.is_found(id, &run);
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         state.other = Some(Box::new(run.clone()));
         let name = state.name().clone();
-        if !self.is_ours(&run) {
+        if found {
+            // Its end is known, and on its way.
+        } else if !self.is_ours(&run) {
             self.another_is_open(tenant, &run);
         } else if run.identity.host == self.rules.identity.host {
             self.examining += 1;
@@ -52,8 +55,12 @@ impl Scheduler {
 
     /// What the kernel says of another run of this node, while ours of the tenant lives.
     pub(super) fn other_run_examined(&mut self, tenant: TenantId, number: RunId, verdict: Verdict) {
-        let Some(state) = self.tenants.get_mut(tenant) else { return };
-        let Some(run) = state.other.take_if(|run| run.identity.id == number) else { return };
+        let Some(state) = self.tenants.get(tenant) else { return };
+        let database = state.listed.database;
+        if state.other.as_ref().is_none_or(|run| run.identity.id != number || self.is_found(database, run)) {
+            return;
+        }
+        let Some(run) = self.tenants.get_mut(tenant).and_then(|state| state.other.take()) else { return };
         match verdict {
             Verdict::Dead => self.lose_stray(tenant, *run),
             Verdict::Supervised | Verdict::Adopted { .. } => self.another_is_open(tenant, &run),

@@ -81,6 +81,25 @@ fn an_old_run_of_this_node_that_a_backup_brought_back_is_lost_and_the_row_kept()
 }
 
 #[test]
+fn one_that_two_looks_saw_before_it_was_recorded_is_lost_once() {
+    let mut bench = at_work();
+    bench.runs = vec![open_run("a", 77, at(-600))];
+    bench.row("a", "running", -600);
+    bench.hold = true;
+    bench.pass(sec(10));
+    bench.answer_one();
+    bench.tell(Event::Woken(vec![super::bench::name("a")]));
+    bench.tell(Event::Examined { tenant: super::bench::name("a"), run: RunId(77), verdict: Verdict::Dead });
+    // The second look was sent before the verdict came, and is answered after it.
+    bench.answer_one();
+    bench.tell(Event::Examined { tenant: super::bench::name("a"), run: RunId(77), verdict: Verdict::Dead });
+    bench.release();
+    bench.pass(sec(20));
+    assert_eq!(bench.take(|notice| matches!(notice, Notice::Lost { .. })), 1);
+    assert_eq!((bench.repaired.len(), bench.started.len()), (1, 1));
+}
+
+#[test]
 fn one_of_before_a_reboot_is_lost_when_it_was_silent_long_enough() {
     let mut bench = at_work();
     let run = open_run("a", 77, at(-600));

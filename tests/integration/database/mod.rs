@@ -5,6 +5,7 @@ mod contention;
 mod crowd;
 mod layouts;
 mod logins;
+mod looks;
 mod migrate;
 mod notifications;
 mod odd_rows;
