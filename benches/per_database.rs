@@ -64,9 +64,10 @@ fn main() {
              {REPEATS} rounds each, in turn, the replaced algorithm once; the median, the range behind it"
         ),
     );
-    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    let (mut theirs, mut keeping, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..REPEATS {
-        theirs.push(ground.peer_round(ground.c_loop(), true));
+        theirs.push(ground.peer_round(ground.c_loop(&[]), true));
+        keeping.push(ground.peer_round(ground.c_loop(&["keep"]), true));
         ours.push(ground.our_round());
     }
     let replaced = vec![ground.peer_round(ground.replaced(), false)];
@@ -81,7 +82,11 @@ fn main() {
             rounds.iter().map(|round| round.peak_mb).fold(0.0, f64::max)
         );
     };
-    line("C, connections as ours", &theirs, spread(&ratios(&rates(&ours), &rates(&theirs)), 2));
+    for (name, rounds) in
+        [("C, the longest unused makes way", &theirs), ("C, who comes back keeps its connection", &keeping)]
+    {
+        line(name, rounds, spread(&ratios(&rates(&ours), &rates(rounds)), 2));
+    }
     let ratio = median(&rates(&ours)) / median(&rates(&replaced));
     line("the algorithm replaced", &replaced, format!("{ratio:.1}"));
     line("tenantcron", &ours, String::new());
@@ -195,11 +200,11 @@ impl Ground {
         });
     }
 
-    fn c_loop(&self) -> Command {
+    fn c_loop(&self, more: &[&str]) -> Command {
         let url = self.cluster.socket_url_of("@");
         let (before, after) = url.rsplit_once('@').expect("a place for the name");
         let mut command = peer::command(peer::compiled("per_database"));
-        command.args([before, after, &WORKERS.to_string(), &CONNECTIONS.to_string()]);
+        command.args([before, after, &WORKERS.to_string(), &CONNECTIONS.to_string()]).args(more);
         command.stdin(File::open(&self.list).expect("the list of names"));
         command
     }
