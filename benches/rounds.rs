@@ -32,6 +32,8 @@ const TENANTS: usize = 2_000;
 /// Where a round is slow, this many of the tenants do.
 const FEWER: usize = 500;
 const REPEATS: usize = 5;
+/// Runs of each tenant that were before: a table that was never analysed makes other plans.
+const HISTORY: i32 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
@@ -72,7 +74,7 @@ fn main() {
     support::conditions(
         cluster,
         &format!(
-            "{TENANTS} tenants, /bin/true, one shared database; {REPEATS} rounds each, in turn; the median, the range behind it; \
+            "{TENANTS} tenants, each with {HISTORY} runs before, /bin/true, one shared database; {REPEATS} rounds each, in turn; the median, the range behind it; \
              the replaced algorithm, and whatever the slow flush slows, with {FEWER} of the tenants; memory without the server"
         ),
     );
@@ -110,6 +112,10 @@ impl Ground {
         assert!(made.status.success(), "{made:?}");
         let done = ours.connect().execute("UPDATE tenantcron_status SET value = 'done', updated_at = now()", &[]);
         assert_eq!(done.expect("UPDATE"), TENANTS as u64, "rows that migrate should have made");
+        let history = "INSERT INTO tenantcron_run (key, instance, node, host, started_at, alive_at, finished_at, outcome, exit_code) \
+                       SELECT key, 'test', 'node1', 'host', at, at, at, 'ok', 0 FROM tenantcron_status, \
+                       generate_series(1, $1) ago, LATERAL (SELECT now() - ago * interval '20 min') t (at) ORDER BY at";
+        ours.connect().execute(history, &[&HISTORY]).expect("runs that were before");
         let theirs = cluster.databases_like(&ours, 1, "peers").pop().expect("a copy");
         Self { cluster, ours, theirs, configuration, names, list }
     }
@@ -146,29 +152,27 @@ impl Ground {
         if who == Who::Ours {
             return self.our_round(tenants, supervisor);
         }
+        let asked = who.keeps_a_record().then(|| self.make_needed(&self.theirs, tenants, ""));
         let server = cpu::server(self.cluster);
-        if who.keeps_a_record() {
-            self.make_needed(&self.theirs, tenants, "").commit();
-        }
+        let before = asked.map(|asked| asked.commit().1);
         let report = peer::run(self.command(who, workers, tenants));
-        match who {
-            Who::Xargs => {}
-            _ => report.expect_runs(tenants),
+        if who != Who::Xargs {
+            report.expect_runs(tenants);
         }
         let mut cpu = report.cpu;
-        if who.keeps_a_record() {
+        if let Some(before) = before {
             cpu += cpu::server(self.cluster) - server;
-            self.expect_record(&self.theirs, who, tenants);
+            self.expect_record(&self.theirs, who, tenants, before);
         }
         Round { rate: tenants as f64 / report.seconds, cpu: cpu * 1000.0 / tenants as f64, peak_mb: report.peak_mb() }
     }
 
     fn our_round(&self, tenants: usize, supervisor: &Supervisor) -> Round {
         let cpu = || cpu::server(self.cluster) + cpu::with_children(supervisor.pid());
-        let before = cpu();
         let asked = self.make_needed(&self.ours, tenants, "NOTIFY tenantcron");
+        let used = cpu();
         let began = support::epoch();
-        let mut client = asked.commit();
+        let (mut client, before) = asked.commit();
         eventually(secs(60), "every tenant is done", || {
             // Seldom: the question itself costs the server something.
             std::thread::sleep(millis(100));
@@ -178,8 +182,8 @@ impl Ground {
                 left => Err(format!("{left} are left")),
             }
         });
-        let used = cpu() - before;
-        let ended = self.expect_record(&self.ours, Who::Ours, tenants);
+        let used = cpu() - used;
+        let ended = self.expect_record(&self.ours, Who::Ours, tenants, before);
         Round {
             rate: tenants as f64 / (ended - began),
             cpu: used * 1000.0 / tenants as f64,
@@ -187,10 +191,13 @@ impl Ground {
         }
     }
 
-    /// The first `tenants` rows needed and the old runs gone, so that every round finds the same; not committed yet.
+    /// The first `tenants` rows needed, not committed yet, on tables as autovacuum leaves them.
     fn make_needed(&self, database: &TestDatabase, tenants: usize, then: &str) -> Asked {
         let mut client = database.connect();
-        client.batch_execute("TRUNCATE tenantcron_run").expect("TRUNCATE");
+        for table in ["tenantcron_run", "tenantcron_status"] {
+            client.batch_execute(&format!("VACUUM (ANALYZE) {table}")).expect("VACUUM");
+        }
+        let last = client.query_one("SELECT max(id) FROM tenantcron_run", &[]).expect("SELECT").get(0);
         client.batch_execute("BEGIN").expect("BEGIN");
         let names = &self.names[..tenants];
         let updated = client.execute(
@@ -199,17 +206,17 @@ impl Ground {
         );
         assert_eq!(updated.expect("UPDATE"), tenants as u64, "a row was not done");
         client.batch_execute(then).expect("NOTIFY");
-        Asked(client)
+        Asked { client, last }
     }
 
-    /// Fails unless each tenant ran once and well; returns the last recorded end, seconds since the epoch.
-    fn expect_record(&self, database: &TestDatabase, who: Who, tenants: usize) -> f64 {
+    /// Fails unless each tenant ran once and well after run `before`; returns the last recorded end, seconds since the epoch.
+    fn expect_record(&self, database: &TestDatabase, who: Who, tenants: usize, before: i64) -> f64 {
         let mut client = database.connect();
         let left = client.query_one("SELECT count(*) FROM tenantcron_status WHERE value <> 'done'", &[]);
         assert_eq!(left.expect("SELECT").get::<_, i64>(0), 0, "{who:?}: rows are not done");
         let sql = "SELECT count(DISTINCT key), count(*), count(*) FILTER (WHERE outcome IS DISTINCT FROM 'ok'), \
-                   extract(epoch FROM max(finished_at))::float8 FROM tenantcron_run";
-        let row = client.query_one(sql, &[]).expect("SELECT");
+                   extract(epoch FROM max(finished_at))::float8 FROM tenantcron_run WHERE id > $1";
+        let row = client.query_one(sql, &[&before]).expect("SELECT");
         let (keys, runs, bad): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
         // The original keeps no row per run.
         let wanted = if who == Who::Replaced { 0 } else { tenants as i64 };
@@ -259,12 +266,16 @@ impl Ground {
 }
 
 /// Rows made needed in a transaction that is still open.
-struct Asked(postgres::Client);
+struct Asked {
+    client: postgres::Client,
+    /// The last run before.
+    last: i64,
+}
 
 impl Asked {
-    fn commit(mut self) -> postgres::Client {
-        self.0.batch_execute("COMMIT").expect("COMMIT");
-        self.0
+    fn commit(mut self) -> (postgres::Client, i64) {
+        self.client.batch_execute("COMMIT").expect("COMMIT");
+        (self.client, self.last)
     }
 }
 

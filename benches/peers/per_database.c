@@ -1,7 +1,9 @@
-/* per_database URL_BEFORE URL_AFTER WORKERS CONNECTIONS <NAMES: each tenant in a database of its own (its name stands
+/* per_database URL_BEFORE URL_AFTER WORKERS CONNECTIONS [keep] <NAMES: each tenant in a database of its own (its name stands
  * between the two halves of the URL), claim and finish each a transaction there. At most CONNECTIONS are open; one that
  * is not used stays open until another database needs its place: then the longest unused makes way, and its place is
- * free only once the server has let go. Connects and exchanges of all places go on side by side, in one thread. */
+ * free only once the server has let go. Connects and exchanges of all places go on side by side, in one thread.
+ * With `keep` a connection whose tenant runs is the last to make way, and not while another is about to become useless:
+ * what a pool could do that knows who comes back. */
 #include "peer.h"
 
 enum stage { AWAY, CONNECTING, WORKING, UNUSED, CLOSING };
@@ -24,7 +26,7 @@ struct place {
 static struct tenant *tenants;
 static struct run *runs;
 static struct place *places;
-static int tenant_count, place_count, claims_under_way, busy, done, failed, *finishes, finish_count, next_claim;
+static int keep, tenant_count, place_count, claims_under_way, busy, done, failed, *finishes, finish_count, next_claim;
 static unsigned long turn;
 static const char *before, *after;
 
@@ -83,18 +85,31 @@ static int serve(int tenant, int *wanted) {
     return 0;
 }
 
+/* The tenant's end is still to be recorded. */
+static int comes_back(const struct place *place) {
+    return runs[place->tenant].pid != 0;
+}
+
+static struct place *longest_unused(int may_come_back) {
+    struct place *oldest = NULL;
+    for (int at = 0; at < place_count; at++) {
+        struct place *place = &places[at];
+        if (place->stage == UNUSED && (may_come_back || !comes_back(place)) &&
+            (!oldest || place->unused_since < oldest->unused_since))
+            oldest = place;
+    }
+    return oldest;
+}
+
 static void make_room(int wanted) {
     for (int at = 0; at < place_count; at++)
         wanted -= places[at].stage == CLOSING;
-    for (; wanted > 0; wanted--) {
-        struct place *oldest = NULL;
-        for (int at = 0; at < place_count; at++)
-            if (places[at].stage == UNUSED && (!oldest || places[at].unused_since < oldest->unused_since))
-                oldest = &places[at];
-        if (!oldest)
-            return;
-        close_place(oldest);
-    }
+    for (struct place *place; keep && wanted > 0 && (place = longest_unused(0)); wanted--)
+        close_place(place);
+    for (int at = 0; keep && at < place_count; at++)
+        wanted -= places[at].stage == WORKING && tenants[places[at].tenant].wish == FINISH_IT;
+    for (struct place *place; wanted > 0 && (place = longest_unused(1)); wanted--)
+        close_place(place);
 }
 
 static void answered(struct place *place) {
@@ -149,8 +164,9 @@ static void step(struct place *place) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5)
-        die("usage: per_database URL_BEFORE URL_AFTER WORKERS CONNECTIONS");
+    if (argc != 5 && !(argc == 6 && !strcmp(argv[5], "keep")))
+        die("usage: per_database URL_BEFORE URL_AFTER WORKERS CONNECTIONS [keep]");
+    keep = argc == 6;
     before = argv[1];
     after = argv[2];
     int workers = number(argv[3]);

@@ -1,12 +1,13 @@
 """replaced.py WORKERS URL <NAMES: the algorithm that tenantcron replaces, as w.c.s. has it (`wcs-manage cron`).
 
 Modelled: WORKERS processes that know nothing of each other. Each goes through all tenants in the list's order, connects
-to the tenant's database (`{tenant}` in URL; without it one database is shared, and one connection a worker is kept, as
-far as can be kept), locks the tenant's row, and where it is needed makes it running, commits, runs the command, makes it
-done, commits. Whatever another worker has or had is passed over, but only after having asked.
+to the tenant's database (`{tenant}` in URL; without it one database is shared, and each worker keeps one connection),
+reads the tenant's row, and where that is not done locks it; if it is needed still, makes it running, commits, runs the
+command, makes it done, commits. Whatever another worker has or had is passed over, but only after having asked.
 
-Left out, all in its favour: the walk over all tenants before, to count who runs; the reading of the last time before the
-claim; Django; the work itself (the command is /bin/true). There is no row per run: the original keeps none.
+Left out, all in its favour: the walk over all tenants before, to count who runs; picking the one that waits longest, which
+would take asking all databases for every run; Django and the work itself (the command is /bin/true). There is no row
+per run: the original keeps none.
 """
 
 import os
@@ -16,6 +17,7 @@ import sys
 
 import psycopg2
 
+LOOK = "SELECT value, updated_at FROM tenantcron_status WHERE key = %s"
 CLAIM = """SELECT key FROM tenantcron_status WHERE key = %s AND value = 'needed'
            ORDER BY updated_at LIMIT 1 FOR UPDATE SKIP LOCKED"""
 MARK = "UPDATE tenantcron_status SET value = %s, updated_at = now() WHERE key = %s"
@@ -23,6 +25,11 @@ MARK = "UPDATE tenantcron_status SET value = %s, updated_at = now() WHERE key = 
 
 def claim(connection, name):
     with connection.cursor() as cursor:
+        cursor.execute(LOOK, (name,))
+        value, _ = cursor.fetchone()
+        connection.commit()
+        if value == "done":
+            return False
         cursor.execute(CLAIM, (name,))
         needed = cursor.fetchone() is not None
         if needed:

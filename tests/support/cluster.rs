@@ -94,9 +94,9 @@ impl Cluster {
     }
 
     fn stop(&self, mode: &str) {
-        self.gone.store(true, Ordering::SeqCst);
         self.admin.lock().expect("the admin connection").take();
         self.sigcont();
+        self.gone.store(true, Ordering::SeqCst); // after the thaw, which says the contrary
         if self.postmaster().is_some() {
             let data = self.data();
             self.must_run("pg_ctl", &["stop", "-w", "-m", mode, "-D", data.to_str().expect("an ASCII path")]);

@@ -5,6 +5,7 @@
 //! Invariants: `open` counts every session that the server may count, but those given up; nobody waits while a place is free
 //! for them.
 
+mod evict;
 mod leases;
 mod places;
 mod servers;
@@ -81,6 +82,8 @@ struct Member {
     stage: Stage,
     /// Runs with a lease were met here.
     leased: bool,
+    /// Runs of ours that live there, as far as seen.
+    live_runs: usize,
     /// Of the session under way; what comes from an older one is not this member's.
     serial: u64,
 }
@@ -91,10 +94,11 @@ enum Stage {
         since: Instant,
         task: AbortHandle,
     },
-    /// `way` asks the work to end, once.
+    /// `way` asks the work to end, once; the place is expected to be free by `free_by`.
     Working {
         since: Instant,
         way: Option<oneshot::Sender<()>>,
+        free_by: Option<Instant>,
     },
     Idle {
         connection: Box<Connection>,
@@ -200,6 +204,7 @@ impl Pool {
             waits_since: None,
             stage: Stage::Away,
             leased: false,
+            live_runs: 0,
             serial: 0,
         };
         self.members.insert(seat, member);
@@ -277,7 +282,9 @@ impl Pool {
             return;
         };
         let (way, asked) = oneshot::channel();
-        member.stage = Stage::Working { since: Instant::now(), way: Some(way) };
+        let since = Instant::now();
+        let free_by = evict::soon_free(&ask, member.live_runs, !member.waiting.is_empty(), since);
+        member.stage = Stage::Working { since, way: Some(way), free_by };
         let sessions_last = self.ears.get(&id_of(seat)).is_some_and(Ear::has_heard);
         let desk = Desk {
             settings: Arc::clone(&self.settings),
@@ -302,6 +309,7 @@ impl Pool {
                 member.tables = tables;
                 member.standing = if down { Standing::Failing } else { Standing::Good };
                 member.leased |= leases::shows_lease(answer.as_ref());
+                member.live_runs = evict::live_runs(member.live_runs, answer.as_ref(), &self.settings.identity);
                 match again {
                     // the next batch is in no hurry
                     Some(ask @ Ask::Prune(_)) => member.waiting.push_back(ask),

@@ -40,7 +40,7 @@ impl Pool {
                 wanted += 1;
             }
         }
-        self.evict(wanted);
+        self.evict(wanted, now);
     }
 
     fn turn(&mut self, seat: Seat, now: Instant, failing: usize, wanted: &mut usize) -> Turn {
@@ -109,33 +109,6 @@ impl Pool {
         self.seated.push(seat);
     }
 
-    /// Closes idle sessions for those who want their places, the longest unused first.
-    fn evict(&mut self, wanted: usize) {
-        let closing = |pool: &Self| {
-            let is_closing = |seat: &&Seat| pool.members.get(seat).is_some_and(|m| matches!(m.stage, Stage::Closing));
-            pool.seated.iter().filter(is_closing).count()
-        };
-        for _ in closing(self)..wanted {
-            let idle = |seat: &Seat| match self.members.get(seat)?.stage {
-                Stage::Idle { since, .. } => Some((since, *seat)),
-                Stage::Away | Stage::Connecting { .. } | Stage::Working { .. } | Stage::Closing => None,
-            };
-            let Some((_, seat)) = self.seated.iter().filter_map(idle).min_by_key(|(since, _)| *since) else { return };
-            self.dismiss(seat);
-        }
-    }
-
-    fn dismiss(&mut self, seat: Seat) {
-        let Some(member) = self.members.get_mut(&seat) else { return };
-        match replace(&mut member.stage, Stage::Closing) {
-            Stage::Idle { connection, .. } => {
-                let serial = member.serial;
-                self.close(seat, serial, *connection);
-            }
-            other => member.stage = other,
-        }
-    }
-
     /// A connect that takes long makes way for those that wait, and waits on among those that fail.
     pub(super) fn make_way(&mut self, now: Instant) {
         let patience = self.settings.deadlines.patience;
@@ -194,6 +167,7 @@ impl Pool {
                     Some(*since + deadlines.patience)
                 }
                 Stage::Idle { since, .. } => Some(*since + deadlines.idle),
+                Stage::Working { free_by, .. } => *free_by,
                 _ => None,
             }
         };

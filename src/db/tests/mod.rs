@@ -1,9 +1,10 @@
 //! This floor against a real server.
 
-mod bench;
+pub(super) mod bench;
 mod claim;
 mod clash;
 mod cluster;
+mod evict;
 mod finish;
 mod leases;
 mod limits;
