@@ -16,18 +16,28 @@ import sys
 import tempfile
 import time
 
-from contender import DEADLINE, SAMPLES, WARMING, WORKERS, Contender, postgresql
+from contender import SAMPLES, WARMING, WORKERS, Contender, postgresql
 from packages import NPM, PYTHON, Packages
 from peers import PEERS, TARGET, TENANTCRON
 from processes import adopt_orphans, as_user, give_away, last_children
 
 ROUNDS, IDLE_SECONDS = 3, 30
+COLUMNS = ("who", "runs/s, 2 at a time", "8 at a time", "tenantcron ÷ it, 2 / 8", "CPU ms a run, 2 / 8")
+COLUMNS += ("peak MB, 2 / 8", "delay ms, p50 / p99", "idle CPU s a minute")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def end(*_):
+    """A second signal (`timeout` sends two) must not cut the tidying short."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit("ended by a signal")
 
 
 def main():
     began = time.monotonic()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit("ended by a signal"))
+    for number in ENDING:
+        signal.signal(number, end)
     adopt_orphans()
     asked = os.environ.get("ROWS", "").split() or [peer.name for peer in PEERS]
     peers = [peer for peer in PEERS if peer.name in asked]
@@ -108,14 +118,15 @@ def say(what):
 
 def conditions(contenders, folder):
     """Above the table: versions, machine, settings."""
-    server = subprocess.run([postgresql("postgres"), "--version"], capture_output=True, text=True).stdout.split()[2]
-    redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True).stdout.split()[2] if shutil.which("redis-server") else "none"
+    server = answer(postgresql("postgres")).split()[2]
+    redis = answer("redis-server").split()[2].strip("v=") if shutil.which("redis-server") else "none"
     model = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
     used = {contender.peer.package for contender in contenders} - {""}
     pinned = sorted({package for name in used for package in {**PYTHON, **NPM}[name]})
-    print(f"{len(os.sched_getaffinity(0))} CPUs ({model[0] if model else 'unknown'}), Linux {os.uname().release}, a flush of {flush_ms(folder):.2f} ms in {folder.parent}")
+    cpus = f"{len(os.sched_getaffinity(0))} CPUs ({model[0] if model else 'unknown'})"
+    print(f"{cpus}, Linux {os.uname().release}, a flush of {flush_ms(folder):.2f} ms in {folder.parent}")
     print(f"PostgreSQL {server} as installed (fsync and synchronous_commit on), one cluster a row, Unix sockets; Redis {redis} as installed")
-    print(f"{subprocess.run([TENANTCRON, '--version'], capture_output=True, text=True).stdout.strip()}; Python {sys.version.split()[0]}; {', '.join(pinned)}")
+    print(f"{answer(TENANTCRON).strip()}; Python {sys.version.split()[0]}; {', '.join(pinned)}")
     print(f"""{ROUNDS} rounds, rows in turn, each filled before its clock starts; the median, behind it the range. CPU: workers, children, Redis and
 PostgreSQL, not the enqueuer. Memory: the sum of the peaks of all worker processes, behind it their PSS. Delay: {SAMPLES - WARMING} samples from the
 commit to main() of a static C program, 8 workers idle. Idle: {IDLE_SECONDS} s, all rows at once, workers with servers, a minute's worth; ticks of 10 ms.""")
@@ -123,6 +134,10 @@ commit to main() of a static C program, 8 workers idle. Idle: {IDLE_SECONDS} s, 
         if contender.peer.settings:
             print(f"- {contender.peer.title}: {contender.peer.settings}; {contender.peer.tasks} tasks a round")
     print()
+
+
+def answer(program):
+    return subprocess.run([program, "--version"], capture_output=True, text=True).stdout
 
 
 def flush_ms(folder):
@@ -138,8 +153,7 @@ def flush_ms(folder):
 
 
 def table(contenders):
-    print("| who | runs/s, 2 at a time | 8 at a time | tenantcron ÷ it, 2 / 8 | CPU ms a run, 2 / 8 | peak MB, 2 / 8 | delay ms, p50 / p99 | idle CPU s a minute |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
     ours = next((contender.rates for contender in contenders if contender.peer.name == "tenantcron"), None)
     for contender in contenders:
         print(f"| {contender.peer.title} | " + " | ".join(cells(contender, ours)) + " |")

@@ -143,7 +143,8 @@ class Contender:
     def all_done(self, count):
         done, failed = map(int, self.sql.ask(self.peer.done.format(count=count))[0].split("|"))
         if failed or done > count:
-            raise RuntimeError(f"{failed} runs failed, {done} of {count} were recorded")
+            twice = self.sql.ask(self.peer.twice) if self.peer.twice else ""
+            raise RuntimeError(f"{failed} runs failed, {done} of {count} were recorded {twice}")
         return done == count
 
     def measure(self, workers):

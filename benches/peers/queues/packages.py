@@ -55,7 +55,9 @@ class Packages:
         (self.folder / "npm").mkdir(exist_ok=True)
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALLS_WITHIN)
-            error = (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else None
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            # pip says why in its last line, npm in its first.
+            error = " ".join(lines[:2] if command[0] == "npm" else lines[-1:]) if done.returncode else None
         except (OSError, subprocess.TimeoutExpired) as failure:
             error = str(failure)
         if error:

@@ -1,6 +1,7 @@
 """The rows of the table: how each peer is started with its documented fast settings, and how its ends are counted.
 
-`done` answers with two counts, of what ended well and of what failed; `reset` empties what it counts.
+`done` answers with two counts, of what ended well and of what failed; `reset` empties what it counts;
+`twice` shows what was recorded too often.
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ class Peer:
     worker: typing.Callable = None
     done: str = ""
     reset: str = ""
+    twice: str = ""
     tasks: int = 600
     redis: bool = False
     configure: typing.Callable = None
@@ -84,6 +86,7 @@ PEERS = [
         worker=lambda workers, contender: [TENANTCRON, "run", "--config", contender.folder / "bench.toml"],
         done="SELECT count(*) FILTER (WHERE outcome = 'ok'), count(*) FILTER (WHERE outcome <> 'ok') FROM tenantcron_run",
         reset="TRUNCATE tenantcron_run",
+        twice="SELECT * FROM tenantcron_run WHERE key IN (SELECT key FROM tenantcron_run GROUP BY key HAVING count(*) > 1)",
         tasks=2000,
         configure=configure_tenantcron,
         settings="one shared database, defaults",
@@ -97,7 +100,7 @@ PEERS = [
         done="SELECT count(*) FILTER (WHERE status = 'SUCCESS'), count(*) FILTER (WHERE status <> 'SUCCESS') FROM celery_taskmeta",
         reset="TRUNCATE celery_taskmeta",
         redis=True,
-        settings="prefork, -O fair, prefetch multiplier 64, no gossip, mingle, heartbeat; broker Redis, acknowledged before the run (its default)",
+        settings="prefork, -O fair, prefetch multiplier 64, no gossip, mingle, heartbeat; broker Redis; acknowledged before the run",
     ),
     Peer(
         "procrastinate",
@@ -105,7 +108,7 @@ PEERS = [
         package="procrastinate",
         producer=("python", "procrastinate_app.py"),
         worker=lambda workers, contender: ["python", "procrastinate_app.py", "work", workers],
-        done="SELECT count(*) FILTER (WHERE status = 'succeeded'), count(*) FILTER (WHERE status IN ('failed', 'aborted')) FROM procrastinate_jobs",
+        done="SELECT count(*) FILTER (WHERE status = 'succeeded'), count(*) FILTER (WHERE status = 'failed') FROM procrastinate_jobs",
         reset="TRUNCATE procrastinate_jobs CASCADE",
         settings="one worker, concurrency as said, a synchronous task (a thread each), LISTEN on",
     ),

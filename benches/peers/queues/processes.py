@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 
-MB = 1024 * 1024
 TICKS = os.sysconf("SC_CLK_TCK")
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
