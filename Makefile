@@ -10,11 +10,11 @@ CARGO ?= cargo
 binary = $(or $(CARGO_TARGET_DIR),target)/release/tenantcron
 INSTALL = install
 
-.PHONY: help build demo test chaos simulate check bench install deps
+.PHONY: help build demo test chaos simulate check bench bench-peers install deps
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
 
 build: ## the release binary
 	$(CARGO) build --release --locked
@@ -41,6 +41,13 @@ check: ## format and lints
 bench: ## all of benches/: each figure beside a peer's of the same run, in minutes (BENCH=rounds: that one)
 	@tests/support/deps.sh bench
 	TC_TEST_BASE=$${TMPDIR:-/tmp} $(CARGO) bench --locked --bench '$(or $(BENCH),*)'
+
+# Debian's own Python is built with profiles; one that pyenv compiled is slower, which would not be fair to the queues written in it.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+bench-peers: ## ROWS="celery rq": job queues (Celery, procrastinate, RQ, graphile-worker, pg-boss) and xargs beside tenantcron
+	@tests/support/deps.sh bench-peers
+	$(MAKE) --no-print-directory build
+	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) benches/peers/queues/bench.py
 
 deps: ## what the suite needs beyond cargo: installed by root, else told
 	@tests/support/deps.sh all

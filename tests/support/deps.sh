@@ -1,6 +1,7 @@
 #!/bin/bash
-# Sees to what the build (deps.sh build), the demo (demo), the benches (bench) or the whole suite (all) needs beyond cargo.
-# As root it installs what is missing from Debian's archive, without starting any service; otherwise it prints the command.
+# Sees to what the build (deps.sh build), the demo (demo), the benches (bench), the comparison with job queues (bench-peers)
+# or the whole suite (all) needs beyond cargo. As root it installs what is missing from Debian's archive, without
+# starting any service; otherwise it prints the command.
 set -euo pipefail
 what=${1:-all}
 
@@ -43,6 +44,12 @@ if [ "$what" = all ]; then
     need pgbouncer has pgbouncer
     need strace has strace
     need man-db has man
+fi
+if [ "$what" = bench-peers ]; then
+    need python3 has python3
+    need python3-venv python3 -c 'import ensurepip, venv'
+    need npm has npm
+    need redis-server has redis-server
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
