@@ -11,6 +11,7 @@
     reason = "a bench ends where the world is not as it should be, and measures by the host's clock"
 )]
 
+pub mod child;
 pub mod cpu;
 pub mod figures;
 pub mod fine;
