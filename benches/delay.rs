@@ -211,7 +211,7 @@ fn wait_until_it_listens(ours: &mut Side) {
 }
 
 fn listener(database: &TestDatabase, stamp: &Path, logs: &Path) -> Child {
-    let mut command = peer::command(peer::compile("listener"));
+    let mut command = peer::command(peer::compiled("listener"));
     command.arg(database.socket_url()).arg(stamp).arg(logs).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("the listener");
     let mut line = String::new();
