@@ -2,6 +2,15 @@
 //! one server. The same work in both (the same number of needed tenants, 8 at a time, `/bin/true`): CPU per run
 //! of supervisor, children and server; CPU of an idle poll and of a listing; the supervisor's memory; and how
 //! long after its exec a supervisor of so many makes its first claim. The tenants come by `tenants.command`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::type_complexity,
+    reason = "a bench ends where the world is not as it should be, and measures by the host's clock"
+)]
 
 mod support;
 

@@ -254,7 +254,7 @@ pub enum Poll {
 
 /// How far a server's history has come, in its own words: where it is the same twice, nothing was written between.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark(pub String);
+pub struct Mark(pub Box<str>);
 
 /// What a poll read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -102,7 +102,7 @@ mod tests {
     use crate::model::Fields;
     use crate::tenants::Candidate;
 
-    fn field<'c>(candidate: &'c Candidate, of: fn(&Fields) -> &Option<String>) -> Option<&'c str> {
+    fn field(candidate: &Candidate, of: fn(&Fields) -> &Option<String>) -> Option<&str> {
         candidate.fields.as_deref().and_then(|fields| of(fields).as_deref())
     }
 

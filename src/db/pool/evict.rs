@@ -90,7 +90,6 @@ mod tests {
     use crate::db::tests::bench::{claim, end, settings};
     use crate::model::*;
 
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
     fn now() -> Instant {
         Instant::now()
     }
@@ -134,7 +133,7 @@ mod tests {
         let open =
             |identity| OpenRun { identity, group: None, pid: None, pid_start: None, alive_at: DbTime(0), lease: None };
         let runs = vec![open(run("n1", 1)), open(run("n2", 2))];
-        assert_eq!(after(7, Reply { polled: Some(Polled { rows: Vec::new(), runs }), ..Reply::default() }), 1);
+        assert_eq!(after(7, Reply { polled: Some(Polled { runs, ..Polled::default() }), ..Reply::default() }), 1);
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Statements {
             read.now = self.now(client).await?;
             return Ok(read);
         }
-        let since = since.map(|mark| mark.0.as_str());
+        let since = since.map(|mark| &*mark.0);
         let params: Params<'_> = &[
             (&self.key_pattern, Type::TEXT),
             (&self.identity.instance, Type::TEXT),
@@ -78,7 +78,7 @@ impl Statements {
         ];
         each_row(client, &self.looks(look).poll_short, params, |row| {
             read.take(row)?;
-            read.polled.mark = row.try_get::<_, Option<String>>(20)?.map(Mark);
+            read.polled.mark = row.try_get::<_, Option<Box<str>>>(20)?.map(Mark);
             Ok(())
         })
         .await?;

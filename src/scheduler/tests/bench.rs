@@ -328,7 +328,7 @@ impl Bench {
     }
 
     fn look(&self, poll: &Poll) -> Polled {
-        let mark = Mark(format!("{:?} {:?}", self.rows, self.runs));
+        let mark = Mark(format!("{:?} {:?}", self.rows, self.runs).into());
         let (rows, mark) = match poll {
             Poll::Keys(keys) => (keys.iter().filter_map(|key| self.rows.get(&**key)).cloned().collect(), None),
             Poll::NotDone { since } => {

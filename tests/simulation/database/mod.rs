@@ -157,6 +157,6 @@ impl Database {
         for run in self.content.open.values() {
             (run.identity.id.0, run.alive_at.0).hash(&mut state);
         }
-        self.locked.is_empty().then(|| Mark(state.finish().to_string()))
+        self.locked.is_empty().then(|| Mark(state.finish().to_string().into()))
     }
 }
