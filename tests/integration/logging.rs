@@ -79,13 +79,13 @@ fn a_frozen_syslog_daemon_holds_nothing_up_and_hears_how_much_it_missed() {
         .database(&database)
         .tenants(&all)
         .set("schedule.every", "1s")
-        .set("database.poll", "50ms")
+        .set("database.poll", "20ms")
         .set("log.level", "debug")
         .set_at(&["override", "idle-*", "enabled"], false);
     let mut supervisor = to_syslog(configuration, &syslogd).start();
     heard(&syslogd, "busy: run");
     syslogd.freeze();
-    runs_on(&supervisor, "busy", 8);
+    runs_on(&supervisor, "busy", 14);
     syslogd.thaw();
     let count = heard(&syslogd, "dropped while syslog did not take them");
     assert_eq!(count.severity, "warning");
