@@ -90,10 +90,6 @@ mod tests {
     use crate::db::tests::bench::{claim, end, settings};
     use crate::model::*;
 
-    fn now() -> Instant {
-        Instant::now()
-    }
-
     fn run(node: &str, id: i64) -> RunIdentity {
         let Identity { instance, node, host } = settings(node).identity;
         RunIdentity { id: RunId(id), key: format!("k{id}"), instance, node, host, started_at: DbTime(0) }
@@ -106,7 +102,7 @@ mod tests {
 
     #[test]
     fn sessions_without_a_live_run_go_first_and_the_longest_unused_of_each_kind() {
-        let moment = now();
+        let moment = Instant::now();
         let session = |id, live, rested| {
             (Seat::Database(DatabaseId(id)), live, moment.checked_sub(Duration::from_secs(rested)).unwrap())
         };
@@ -139,7 +135,9 @@ mod tests {
     #[test]
     fn only_the_last_ends_of_a_database_promise_its_place() {
         let finish = || vec![end(run("n1", 1), Outcome::Ok, Becomes::Done)];
-        let ends = |said: Exchange, live, more| soon_free(&Ask::Exchange(Box::new(said)), live, more, now()).is_some();
+        let ends = |said: Exchange, live, more| {
+            soon_free(&Ask::Exchange(Box::new(said)), live, more, Instant::now()).is_some()
+        };
         let finishing = || Exchange { finish: finish(), ..Exchange::default() };
         assert!(ends(finishing(), 1, false));
         assert!(!ends(finishing(), 2, false), "another run lives there");
