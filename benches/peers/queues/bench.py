@@ -28,16 +28,18 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def end(*_):
-    """A second signal (`timeout` sends two) must not cut the tidying short."""
-    for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)
+    heed(signal.SIG_IGN)
     sys.exit("ended by a signal")
+
+
+def heed(handler):
+    for number in ENDING:
+        signal.signal(number, handler)
 
 
 def main():
     began = time.monotonic()
-    for number in ENDING:
-        signal.signal(number, end)
+    heed(end)
     adopt_orphans()
     asked = os.environ.get("ROWS", "").split() or [peer.name for peer in PEERS]
     peers = [peer for peer in PEERS if peer.name in asked]
@@ -56,6 +58,7 @@ def main():
         measure(contenders, template)
         conditions(contenders, folder)
     finally:
+        heed(signal.SIG_IGN)  # a signal, or a second one (`timeout` sends two), must not cut the tidying short
         for contender in contenders:
             contender.end()
         left = last_children()

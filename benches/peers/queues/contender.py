@@ -204,5 +204,6 @@ class Contender:
     def end(self):
         self.stop_workers()
         stop(self.clients)
-        stop(self.servers, signal.SIGINT)
+        stop(self.servers[:1], signal.SIGQUIT)  # PostgreSQL, at once: nobody will read its data again
+        stop(self.servers[1:])
         self.clients, self.servers = [], []

@@ -49,10 +49,8 @@ log = {{ target = "stderr", level = "warn" }}
     )
     migrate = [TENANTCRON, "migrate", "--config", folder / "bench.toml"]
     subprocess.run(migrate, env=contender.env, check=True, capture_output=True)
-    contender.sql.ask(
-        "INSERT INTO tenantcron_status (key, value, updated_at) "
-        f"SELECT 't' || n, 'done', now() FROM generate_series(0, {count - 1}) n ON CONFLICT DO NOTHING"
-    )
+    # `migrate` made the rows as needed: a first round of its own would mingle with the rounds that are measured.
+    contender.sql.ask("UPDATE tenantcron_status SET value = 'done', updated_at = now()")
 
 
 CELERY = "celery -A celery_app worker -O fair --without-gossip --without-mingle --without-heartbeat -l WARNING -c"
