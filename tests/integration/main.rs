@@ -14,6 +14,7 @@ mod support;
 
 mod child_world;
 mod config;
+mod cost;
 mod database;
 mod documents;
 mod faults;
