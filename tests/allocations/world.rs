@@ -156,7 +156,7 @@ impl World {
         let (rows, mark) = match poll {
             Poll::Keys(keys) => (keys.iter().map(|key| self.row(key)).collect(), None),
             Poll::NotDone { .. } => {
-                let mark = Mark(format!("{} {:?}", self.next_run, self.open.is_some()));
+                let mark = Mark(format!("{} {:?}", self.next_run, self.open.is_some()).into());
                 (self.needed.iter().map(|key| self.row(key)).collect(), Some(mark))
             }
         };
