@@ -21,9 +21,9 @@ fn a_node_silenced_in_the_middle_of_an_exchange_does_not_stop_the_others() {
     let mut client = database.connect();
     let sql = "SELECT count(*) FROM pg_stat_activity a JOIN pg_locks l USING (pid) \
                WHERE a.state = 'idle in transaction' AND l.locktype = 'advisory' AND l.granted";
-    eventually(secs(120), "node one has said its guard and no more", || {
+    eventually(secs(240), "node one has said its guard and no more", || {
         relay.heal();
-        relay.go(Way::HangsAfter(fastrand::u64(200..3000)));
+        relay.go(Way::HangsAfter(fastrand::u64(200..8000)));
         std::thread::sleep(millis(1500));
         client.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
     });
