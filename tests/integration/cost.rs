@@ -1,6 +1,5 @@
 //! What a run costs, counted and not timed: statements that PostgreSQL executes and system calls of the supervisor.
-//! Both were
-//! seen to be the same on a machine with four busy loops beside.
+//! Both were seen to be the same on a machine with four busy loops beside.
 
 use crate::support::cluster::{Cluster, TestDatabase, cluster};
 use crate::support::configuration::Configuration;
