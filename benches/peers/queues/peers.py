@@ -75,7 +75,7 @@ def rq(workers, contender, kind):
 
 
 PEERS = [
-    Peer("xargs", "`xargs -P`, no record", tasks=3000),
+    Peer("xargs", "`xargs -P`, no record", tasks=2000),
     Peer(
         "tenantcron",
         "tenantcron",
