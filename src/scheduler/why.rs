@@ -1,5 +1,6 @@
 //! Why needed tenants do not run: for `status`, for `--dry-run`, and for people.
 
+use super::databases::Health;
 use super::notice::Notice;
 use super::slots;
 use super::state::Scheduler;
@@ -45,10 +46,17 @@ impl fmt::Display for Reason {
 }
 
 impl Scheduler {
-    /// Every tenant that wants to run and does not, with the first reason.
+    /// Every tenant that wants to run and does not, with the first reason. Asked every second: while no database is down
+    /// it looks only at those who are not done.
     pub fn reasons(&self) -> Vec<(TenantName, Reason)> {
-        let mut reasons: Vec<_> =
-            self.tenants.iter().filter_map(|(_, tenant)| Some((tenant.name().clone(), self.reason(tenant)?))).collect();
+        let told = |tenant: &TenantState| Some((tenant.name().clone(), self.reason(tenant)?));
+        let down = self.databases.iter().any(|database| database.tried() && database.health != Health::Up);
+        let mut reasons: Vec<_> = if down {
+            self.tenants.iter().filter_map(|(_, tenant)| told(tenant)).collect()
+        } else {
+            let not_done = self.databases.iter().flat_map(|database| &database.not_done);
+            not_done.filter_map(|tenant| told(self.tenants.get(*tenant)?)).collect()
+        };
         reasons.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         reasons
     }
