@@ -217,7 +217,7 @@ async fn complete(ground: Ground<'_>, exchange: &Exchange, read: Read, reply: &m
     if reply.now.is_none() {
         reply.now = ground.statements.now(ground.client).await?;
     }
-    reply.polled = Some(polled);
+    reply.polled = Some(Box::new(polled));
     Ok(())
 }
 

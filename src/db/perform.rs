@@ -186,7 +186,7 @@ async fn speak(
         if writes(said) {
             return Err(Failure::Unfit("no status table, and nothing may be written (a dry run)".to_owned()));
         }
-        let polled = said.poll.as_ref().map(|_| Polled::default());
+        let polled = said.poll.as_ref().map(|_| Box::<Polled>::default());
         return Ok(Reply { now: statements.now(client).await?, polled, ..Reply::default() });
     };
     sending();

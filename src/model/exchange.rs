@@ -287,7 +287,7 @@ pub struct Reply {
     /// What was claimed.
     pub claimed: Vec<Claimed>,
     /// What was read.
-    pub polled: Option<Polled>,
+    pub polled: Option<Box<Polled>>,
 }
 
 /// Why an exchange failed. Nothing of it happened, unless the kind is [`TroubleKind::Interrupted`].

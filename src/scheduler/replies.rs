@@ -60,7 +60,7 @@ impl Scheduler {
         let terms = Terms { lease: flight.lease, sent: flight.sent };
         self.claim_answered(id, flight.claim, reply.claimed, terms);
         if let Some(polled) = reply.polled {
-            self.polled(id, polled, &flight.polls);
+            self.polled(id, *polled, &flight.polls);
         }
     }
 

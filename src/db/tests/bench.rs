@@ -81,7 +81,7 @@ impl Bench {
     }
 
     pub fn poll(&self, keys: &[&str]) -> Polled {
-        self.exchange(poll(keys)).polled.unwrap()
+        *self.exchange(poll(keys)).polled.unwrap()
     }
 
     pub fn claim(&self, keys: &[&str], limit: u32) -> Vec<Claimed> {

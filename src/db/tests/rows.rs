@@ -184,7 +184,7 @@ fn who_only_looks_writes_nothing_with_or_without_tables() {
     };
     let reply = Bench::on(&database, look()).exchange(poll(&["a"]));
     assert!(reply.now.is_some());
-    assert_eq!((reply.polled, tables()), (Some(Polled::default()), 0));
+    assert_eq!((reply.polled, tables()), (Some(Box::default()), 0));
 
     // beside an existing cron: its rows stand, our tables do not
     cluster().client(&database).batch_execute("CREATE TABLE s (key text UNIQUE, value text, updated_at timestamptz); INSERT INTO s VALUES ('a', 'done', now())").unwrap();

@@ -322,7 +322,7 @@ impl Bench {
             }
         }
         if let Some(poll) = &exchange.poll {
-            reply.polled = Some(self.look(poll));
+            reply.polled = Some(Box::new(self.look(poll)));
         }
         reply
     }

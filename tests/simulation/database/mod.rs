@@ -79,7 +79,7 @@ impl Database {
             reply.claimed = self.claim(who, claim);
         }
         if let Some(poll) = &exchange.poll {
-            reply.polled = Some(self.poll(who, poll, writes));
+            reply.polled = Some(Box::new(self.poll(who, poll, writes)));
         }
         (reply, std::mem::take(&mut self.deeds))
     }
