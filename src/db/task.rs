@@ -26,7 +26,6 @@ pub(crate) enum Ask {
 }
 
 /// What comes back, on the engine's thread.
-#[expect(clippy::large_enum_variant, reason = "the largest is the one that comes most often")]
 #[derive(Debug)]
 pub enum Answer {
     /// To [`Engine::exchange`](super::Engine::exchange).

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A fact from the world.
-#[expect(clippy::large_enum_variant, reason = "the largest is the one that comes most often")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The deadline passed, or the loop woke for nothing.

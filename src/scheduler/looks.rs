@@ -43,8 +43,8 @@ const LOOK_TOGETHER: u64 = 200_000;
 /// Every so often a look is a whole one, so that nothing hangs on memory for ever.
 const WHOLE_EVERY: Duration = Duration::from_secs(3600);
 
-/// What was not told is looked at again after this.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Rows that a look did not tell of, or a claim or reset did not get, are looked at after this.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the exchange under way reads.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use super::action::Action;
 use super::databases::{InFlight, Pending};
-use super::looks::Polls;
+use super::looks::{LOOK_AGAIN, Polls};
 use super::notice::Notice;
 use super::rules::Mode;
 use super::run::Why;
@@ -21,8 +21,6 @@ use std::time::Duration;
 const SAY_AGAIN: Duration = Duration::from_millis(200);
 /// A claim that loses offers to others makes the next ones offer more than there are slots, for so long.
 const CONTENDED: Duration = Duration::from_secs(60);
-/// Rows that a claim or reset did not get are looked at after this.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Scheduler {
     pub(super) fn exchanged(&mut self, id: DatabaseId, number: u64, result: Result<Reply, Trouble>) {

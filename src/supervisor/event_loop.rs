@@ -152,7 +152,7 @@ impl Supervisor {
         let mut starts = Vec::new();
         while !(self.events.is_empty() && starts.is_empty()) && self.leaving.is_none() {
             if self.events.is_empty() {
-                std::mem::take(&mut starts).into_iter().for_each(|start| self.perform(start));
+                starts.drain(..).for_each(|start| self.perform(start));
             }
             let events = std::mem::take(&mut self.events);
             for action in self.decide(events) {

@@ -147,7 +147,7 @@ impl World {
             self.looks += 1;
             let polled = self.read(poll);
             self.rows_read += polled.rows.len();
-            reply.polled = Some(polled);
+            reply.polled = Some(polled.into());
         }
         reply
     }

@@ -128,8 +128,8 @@ mod tests {
         assert_eq!(live_runs(2, None, &settings("n1").identity), 2);
         let open =
             |identity| OpenRun { identity, group: None, pid: None, pid_start: None, alive_at: DbTime(0), lease: None };
-        let runs = vec![open(run("n1", 1)), open(run("n2", 2))];
-        assert_eq!(after(7, Reply { polled: Some(Polled { runs, ..Polled::default() }), ..Reply::default() }), 1);
+        let polled = Some(Box::new(Polled { runs: vec![open(run("n1", 1)), open(run("n2", 2))], ..Polled::default() }));
+        assert_eq!(after(7, Reply { polled, ..Reply::default() }), 1);
     }
 
     #[test]

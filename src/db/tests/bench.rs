@@ -30,6 +30,24 @@ pub(crate) fn url(url: &str) -> Arc<DatabaseUrl> {
     Arc::new(DatabaseUrl::parse(url, &environment()).unwrap())
 }
 
+/// How ends and claims are said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// finish.sql and claim.sql.
+    Plain,
+    /// turn.sql.
+    Prepared,
+}
+
+/// Makes a test of each function, both ways: turn.sql must do what finish.sql and claim.sql do.
+macro_rules! both_ways {
+    ($($test:ident),+ $(,)?) => {
+        mod plain { $(#[test] fn $test() { super::$test(super::Way::Plain) })+ }
+        mod prepared { $(#[test] fn $test() { super::$test(super::Way::Prepared) })+ }
+    };
+}
+pub(crate) use both_ways;
+
 /// An engine and what it answers.
 pub(crate) struct Bench {
     pub engine: Option<Engine>,
@@ -56,6 +74,25 @@ impl Bench {
     pub fn on(database: &str, settings: Settings) -> Self {
         let bench = Self::start(settings);
         bench.engine().database(D, Some(url(&cluster().url(database))));
+        bench
+    }
+
+    /// The same, by statements of its own or by what is prepared on a session that an echo has shown to be real.
+    pub fn by(way: Way, database: &str, settings: Settings) -> Self {
+        let bench = Self::on(database, settings);
+        if way == Way::Prepared {
+            // It is listened to once it has answered.
+            bench.poll(&[]);
+            bench.engine().listen(D);
+            let mut client = cluster().client(database);
+            // The echo has come once words are heard.
+            let heard = (0..300).any(|_| {
+                client.batch_execute("NOTIFY tenantcron").unwrap();
+                matches!(bench.answers.recv_timeout(Duration::from_millis(100)), Ok(Answer::Notified { .. }))
+            });
+            assert!(heard, "no word of ours is heard");
+            while bench.answers.recv_timeout(Duration::from_millis(300)).is_ok() {}
+        }
         bench
     }
 

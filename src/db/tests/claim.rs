@@ -1,12 +1,17 @@
 //! Claims.
 
-use super::bench::{Bench, claim, keys_of, settings};
+use super::bench::{Bench, Way, both_ways, claim, keys_of, settings};
 use super::cluster::cluster;
 use crate::model::*;
 
-#[test]
-fn a_claim_takes_needed_rows_in_queue_order_and_opens_their_runs() {
-    let bench = Bench::on(&cluster().new_database(), settings("n1"));
+both_ways!(
+    a_claim_takes_needed_rows_in_queue_order_and_opens_their_runs,
+    a_done_row_is_claimed_only_when_asked_for,
+    a_row_that_an_application_holds_is_passed_over_without_waiting,
+);
+
+fn a_claim_takes_needed_rows_in_queue_order_and_opens_their_runs(way: Way) {
+    let bench = Bench::by(way, &cluster().new_database(), settings("n1"));
     let polled = bench.poll(&["a", "b", "c", "d"]);
     assert_eq!(polled.rows.len(), 4);
     assert!(
@@ -29,9 +34,8 @@ fn a_claim_takes_needed_rows_in_queue_order_and_opens_their_runs() {
     assert!(bench.claim(&["a", "c"], 2).is_empty(), "a running row is not claimed again");
 }
 
-#[test]
-fn a_done_row_is_claimed_only_when_asked_for() {
-    let bench = Bench::on(&cluster().new_database(), settings("n1"));
+fn a_done_row_is_claimed_only_when_asked_for(way: Way) {
+    let bench = Bench::by(way, &cluster().new_database(), settings("n1"));
     bench.poll(&["a"]);
     let claimed = bench.claim(&["a"], 1);
     bench.finish(bench.end(claimed.first().unwrap(), Outcome::Ok, Becomes::Done));
@@ -40,10 +44,9 @@ fn a_done_row_is_claimed_only_when_asked_for() {
     assert_eq!(bench.exchange(Exchange { claim, ..Exchange::default() }).claimed.len(), 1);
 }
 
-#[test]
-fn a_row_that_an_application_holds_is_passed_over_without_waiting() {
+fn a_row_that_an_application_holds_is_passed_over_without_waiting(way: Way) {
     let database = cluster().new_database();
-    let bench = Bench::on(&database, settings("n1"));
+    let bench = Bench::by(way, &database, settings("n1"));
     bench.poll(&["a", "b", "c"]);
     let mut other = cluster().client(&database);
     let mut held = other.transaction().unwrap();

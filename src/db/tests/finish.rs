@@ -1,14 +1,29 @@
 //! Recording ends.
 
-use super::bench::{Bench, end, poll, settings};
+use super::bench::{Bench, Way, both_ways, end, poll, settings};
 use super::cluster::cluster;
 use crate::model::*;
 use std::time::Duration;
 
+both_ways!(
+    an_end_closes_the_run_and_the_row_is_done_at_that_time,
+    an_end_is_never_before_its_claim,
+    a_row_that_is_needed_again_keeps_the_time_of_its_claim,
+    an_end_said_twice_counts_as_recorded_and_changes_nothing_more,
+    a_run_that_somebody_else_closed_keeps_their_outcome,
+    an_end_whose_row_or_run_is_locked_is_for_later_and_waits_for_nothing,
+    a_missing_row_does_not_keep_a_run_from_being_recorded,
+    a_row_that_is_no_longer_running_is_not_flipped,
+    a_run_that_a_failover_lost_is_inserted_once_and_its_older_needed_row_is_done,
+    ids_that_come_again_after_a_restored_backup_do_not_mix_runs_up,
+    many_ends_are_answered_in_their_order_and_two_of_one_key_one_by_one,
+    a_run_that_was_deleted_leaves_no_row_running,
+);
+
 /// A database in which this bench has claimed `a`.
-fn claimed() -> (String, Bench, Claimed) {
+fn claimed(way: Way) -> (String, Bench, Claimed) {
     let database = cluster().new_database();
-    let bench = Bench::on(&database, settings("n1"));
+    let bench = Bench::by(way, &database, settings("n1"));
     bench.poll(&["a"]);
     let claimed = bench.claim(&["a"], 1).remove(0);
     (database, bench, claimed)
@@ -23,9 +38,8 @@ fn count(database: &str, condition: &str) -> i64 {
     cluster().client(database).query_one(&sql, &[]).unwrap().get(0)
 }
 
-#[test]
-fn an_end_closes_the_run_and_the_row_is_done_at_that_time() {
-    let (database, bench, claimed) = claimed();
+fn an_end_closes_the_run_and_the_row_is_done_at_that_time(way: Way) {
+    let (database, bench, claimed) = claimed(way);
     std::thread::park_timeout(Duration::from_millis(60));
     let said = Finish { ended_ago: Duration::from_millis(50), ..bench.end(&claimed, Outcome::Ok, Becomes::Done) };
     let reply = bench.exchange(Exchange { finish: vec![said], ..Exchange::default() });
@@ -39,25 +53,22 @@ fn an_end_closes_the_run_and_the_row_is_done_at_that_time() {
     assert!(bench.poll(&["a"]).runs.is_empty());
 }
 
-#[test]
-fn an_end_is_never_before_its_claim() {
-    let (_, bench, claimed) = claimed();
+fn an_end_is_never_before_its_claim(way: Way) {
+    let (_, bench, claimed) = claimed(way);
     let said = Finish { ended_ago: Duration::from_secs(3600), ..bench.end(&claimed, Outcome::Ok, Becomes::Done) };
     assert_eq!(bench.finish(said), Finished::Recorded { row: Some(claimed.started_at) });
 }
 
-#[test]
-fn a_row_that_is_needed_again_keeps_the_time_of_its_claim() {
-    let (_, bench, claimed) = claimed();
+fn a_row_that_is_needed_again_keeps_the_time_of_its_claim(way: Way) {
+    let (_, bench, claimed) = claimed(way);
     let said = bench.end(&claimed, Outcome::Stopped, Becomes::Needed);
     assert_eq!(bench.finish(said), Finished::Recorded { row: Some(claimed.started_at) });
     let row = row(&bench, "a");
     assert_eq!((row.value, row.updated_at), (RowValue::Needed, claimed.started_at));
 }
 
-#[test]
-fn an_end_said_twice_counts_as_recorded_and_changes_nothing_more() {
-    let (database, bench, claimed) = claimed();
+fn an_end_said_twice_counts_as_recorded_and_changes_nothing_more(way: Way) {
+    let (database, bench, claimed) = claimed(way);
     let said = bench.end(&claimed, Outcome::Ok, Becomes::Done);
     bench.finish(said.clone());
     let before = row(&bench, "a");
@@ -66,9 +77,8 @@ fn an_end_said_twice_counts_as_recorded_and_changes_nothing_more() {
     assert_eq!(count(&database, "true"), 1);
 }
 
-#[test]
-fn a_run_that_somebody_else_closed_keeps_their_outcome() {
-    let (database, bench, claimed) = claimed();
+fn a_run_that_somebody_else_closed_keeps_their_outcome(way: Way) {
+    let (database, bench, claimed) = claimed(way);
     let taken_over = bench.end(&claimed, Outcome::Lost, Becomes::Needed);
     bench.finish(taken_over);
     assert_eq!(bench.finish(bench.end(&claimed, Outcome::Ok, Becomes::Done)), Finished::ClosedByAnother);
@@ -76,9 +86,8 @@ fn a_run_that_somebody_else_closed_keeps_their_outcome() {
     assert_eq!(count(&database, "outcome = 'lost'"), 1);
 }
 
-#[test]
-fn an_end_whose_row_or_run_is_locked_is_for_later_and_waits_for_nothing() {
-    let (database, bench, claimed) = claimed();
+fn an_end_whose_row_or_run_is_locked_is_for_later_and_waits_for_nothing(way: Way) {
+    let (database, bench, claimed) = claimed(way);
     let mut other = cluster().client(&database);
     for lock in ["tenantcron_status", "tenantcron_run"] {
         let mut held = other.transaction().unwrap();
@@ -93,25 +102,22 @@ fn an_end_whose_row_or_run_is_locked_is_for_later_and_waits_for_nothing() {
     ));
 }
 
-#[test]
-fn a_missing_row_does_not_keep_a_run_from_being_recorded() {
-    let (database, bench, claimed) = claimed();
+fn a_missing_row_does_not_keep_a_run_from_being_recorded(way: Way) {
+    let (database, bench, claimed) = claimed(way);
     cluster().client(&database).execute("DELETE FROM tenantcron_status", &[]).unwrap();
     assert_eq!(bench.finish(bench.end(&claimed, Outcome::Failed, Becomes::Done)), Finished::Recorded { row: None });
     assert_eq!(count(&database, "outcome = 'failed' AND finished_at IS NOT NULL"), 1);
 }
 
-#[test]
-fn a_row_that_is_no_longer_running_is_not_flipped() {
-    let (database, bench, claimed) = claimed();
+fn a_row_that_is_no_longer_running_is_not_flipped(way: Way) {
+    let (database, bench, claimed) = claimed(way);
     cluster().client(&database).execute("UPDATE tenantcron_status SET value = 'needed'", &[]).unwrap();
     assert_eq!(bench.finish(bench.end(&claimed, Outcome::Ok, Becomes::Done)), Finished::Recorded { row: None });
     assert_eq!(row(&bench, "a").value, RowValue::Needed);
 }
 
-#[test]
-fn a_run_that_a_failover_lost_is_inserted_once_and_its_older_needed_row_is_done() {
-    let (database, bench, claimed) = claimed();
+fn a_run_that_a_failover_lost_is_inserted_once_and_its_older_needed_row_is_done(way: Way) {
+    let (database, bench, claimed) = claimed(way);
     let forget = "DELETE FROM tenantcron_run; UPDATE tenantcron_status SET value = 'needed', updated_at = 'epoch'";
     cluster().client(&database).batch_execute(forget).unwrap();
     let said = bench.end(&claimed, Outcome::Ok, Becomes::Done);
@@ -132,9 +138,8 @@ fn a_run_that_a_failover_lost_is_inserted_once_and_its_older_needed_row_is_done(
     assert_eq!(count(&database, "true"), 0);
 }
 
-#[test]
-fn ids_that_come_again_after_a_restored_backup_do_not_mix_runs_up() {
-    let (database, bench, claimed) = claimed();
+fn ids_that_come_again_after_a_restored_backup_do_not_mix_runs_up(way: Way) {
+    let (database, bench, claimed) = claimed(way);
     for (field, value) in [
         ("key", "'b'"),
         ("instance", "'x'"),
@@ -161,9 +166,8 @@ fn ids_that_come_again_after_a_restored_backup_do_not_mix_runs_up() {
     ));
 }
 
-#[test]
-fn many_ends_are_answered_in_their_order_and_two_of_one_key_one_by_one() {
-    let bench = Bench::on(&cluster().new_database(), settings("n1"));
+fn many_ends_are_answered_in_their_order_and_two_of_one_key_one_by_one(way: Way) {
+    let bench = Bench::by(way, &cluster().new_database(), settings("n1"));
     bench.poll(&["a", "b", "c"]);
     let runs = bench.claim(&["c", "b", "a"], 3);
     let gone = RunIdentity { id: RunId(4711), started_at: DbTime(1), ..bench.run(runs.first().unwrap()) };
@@ -181,10 +185,9 @@ fn many_ends_are_answered_in_their_order_and_two_of_one_key_one_by_one() {
     assert_eq!(bench.finish(again), Finished::Recorded { row: None });
 }
 
-#[test]
-fn a_run_that_was_deleted_leaves_no_row_running() {
+fn a_run_that_was_deleted_leaves_no_row_running(way: Way) {
     let database = cluster().new_database();
-    let bench = Bench::on(&database, settings("n1"));
+    let bench = Bench::by(way, &database, settings("n1"));
     bench.poll(&["a", "b"]);
     let mut client = cluster().client(&database);
     for (key, becomes) in [("a", Becomes::Done), ("b", Becomes::Needed)] {

@@ -12,11 +12,6 @@ fn short(since: Option<&Mark>) -> Exchange {
     Exchange { poll: Some(Poll::NotDone { since: since.cloned() }), ..Exchange::default() }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a deadline of the test")]
-fn now() -> Instant {
-    Instant::now()
-}
-
 fn look(bench: &Bench) -> Polled {
     *bench.exchange(short(None)).polled.unwrap()
 }

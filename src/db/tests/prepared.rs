@@ -1,11 +1,9 @@
 //! Statements prepared on a session that an echo has shown to be real: they are used, and a table that changes
 //! its shape under them costs nothing but a second try.
 
-use super::bench::{Bench, D, claim, settings};
+use super::bench::{Bench, Way, claim, keys_of, settings};
 use super::cluster::cluster;
-use crate::db::Answer;
 use crate::model::*;
-use std::time::Duration;
 
 /// Claims, finishes, and makes the row needed again, so many times.
 fn rounds(bench: &Bench, client: &mut postgres::Client, number: u32) {
@@ -21,18 +19,13 @@ fn rounds(bench: &Bench, client: &mut postgres::Client, number: u32) {
 #[test]
 fn prepared_statements_outlive_a_change_of_the_tables() {
     let database = cluster().new_database();
-    let bench = Bench::on(&database, settings("n1"));
+    let bench = Bench::by(Way::Prepared, &database, settings("n1"));
     bench.poll(&["a"]);
-    bench.engine().listen(D);
     let mut client = cluster().client(&database);
-    // The echo has come once words are heard.
-    let heard = (0..300).any(|_| {
-        client.batch_execute("NOTIFY tenantcron, 'a'").unwrap();
-        matches!(bench.answers.recv_timeout(Duration::from_millis(100)), Ok(Answer::Notified { .. }))
-    });
-    assert!(heard, "no word of ours is heard");
-    while bench.answers.recv_timeout(Duration::from_millis(300)).is_ok() {}
     rounds(&bench, &mut client, 10);
+    let said = "SELECT count(*) FROM pg_stat_activity \
+                WHERE datname = current_database() AND application_name = 'tenantcron' AND query LIKE '-- What finish.sql and claim.sql say%'";
+    assert_eq!(client.query_one(said, &[]).unwrap().get::<_, i64>(0), 1, "what was prepared is not used");
     for change in [
         "ALTER TABLE tenantcron_run ALTER COLUMN key TYPE varchar",
         "ALTER TABLE tenantcron_run ADD COLUMN theirs int",
@@ -44,4 +37,33 @@ fn prepared_statements_outlive_a_change_of_the_tables() {
     let exchange = Exchange { claim: Some(claim(&["a"], 1)), ..Exchange::default() };
     client.batch_execute("DROP TABLE tenantcron_run").unwrap();
     assert_eq!(bench.exchange(exchange).claimed.len(), 1, "made anew by the exchange that missed it");
+}
+
+#[test]
+fn a_turn_records_what_it_can_and_claims_beside_it() {
+    let database = cluster().new_database();
+    let bench = Bench::by(Way::Prepared, &database, settings("n1"));
+    bench.poll(&["a", "b", "c", "d", "e"]);
+    let runs = bench.claim(&["a", "b"], 2);
+    let mut client = cluster().client(&database);
+    // Another's open run, whose row a hand has set back.
+    let open = "INSERT INTO tenantcron_run (key, instance, node, host, started_at, alive_at) VALUES ('c', 'wcs', 'n2', 'h', now(), now())";
+    client.batch_execute(open).unwrap();
+    let mut held = client.transaction().unwrap();
+    held.execute("SELECT FROM tenantcron_status WHERE key IN ('b', 'd') FOR UPDATE", &[]).unwrap();
+    let finish = runs.iter().map(|run| bench.end(run, Outcome::Ok, Becomes::Done)).collect();
+    let claim = Some(claim(&["c", "d", "e"], 2));
+    let reply = bench.exchange(Exchange { finish, claim, ..Exchange::default() });
+    held.rollback().unwrap();
+    for (run, answer) in runs.iter().zip(&reply.finished) {
+        match run.key.as_str() {
+            "a" => assert!(matches!(answer, Finished::Recorded { row: Some(_) }), "{answer:?}"),
+            _ => assert_eq!(*answer, Finished::NotNow, "its row is held"),
+        }
+    }
+    assert_eq!(keys_of(&reply.claimed), ["e"], "c has an open run and d is held: neither fails the claim");
+    let mut values: Vec<_> =
+        bench.poll(&["a", "b", "e"]).rows.iter().map(|row| format!("{} {}", row.key, row.value.as_str())).collect();
+    values.sort();
+    assert_eq!(values, ["a done", "b running", "e running"]);
 }
