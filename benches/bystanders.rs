@@ -2,12 +2,9 @@
 //! removed: the rate of 2,000 tenants' rounds in windows over 50,000 runs, beside the same without that session. Every
 //! round is begun by one UPDATE of all rows, as an application would: it leaves dead rows too.
 #![allow(
-    clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    clippy::type_complexity,
     reason = "a bench ends where the world is not as it should be, and measures by the host's clock"
 )]
 

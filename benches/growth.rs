@@ -3,7 +3,6 @@
 //! of supervisor, children and server; CPU of an idle poll and of a listing; the supervisor's memory; and how
 //! long after its exec a supervisor of so many makes its first claim. The tenants come by `tenants.command`.
 #![allow(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,

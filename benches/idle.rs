@@ -3,12 +3,9 @@
 //! supervisor and of its server, rows that the server read for it; of the many databases, how evenly the polls
 //! come and how many connections are open at most, by the server's own log of every session.
 #![allow(
-    clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    clippy::type_complexity,
     reason = "a bench ends where the world is not as it should be, and measures by the host's clock"
 )]
 

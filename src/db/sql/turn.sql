@@ -1,4 +1,5 @@
 -- What finish.sql and claim.sql say, in one statement and hence one message and one transaction: slots that became free are claimed with the ends that freed them.
+-- Whoever changes one changes the other; the tests of both run both ways.
 WITH ended AS MATERIALIZED (
     SELECT e.*, greatest(e.started_at, now() - e.ago * interval '1 microsecond') AS ended_at
     FROM unnest($1::int8[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::int4[], $7::int4[],
