@@ -93,9 +93,11 @@ impl Database {
         Some((Poll::Keys(Arc::clone(&keys)), Polls::All(keys)))
     }
 
-    /// A row that somebody holds locked is looked at again, with others that were met at nearly the same time.
+    /// A row that somebody holds locked is looked at again, with others that were met at nearly the same time. A look
+    /// that is wanted already is not put off.
     pub fn look_again(&mut self, key: Arc<str>, at: Moment) {
-        self.look_later.insert(key, Moment(at.0.next_multiple_of(LOOK_TOGETHER)));
+        let at = Moment(at.0.next_multiple_of(LOOK_TOGETHER));
+        self.look_later.entry(key).and_modify(|wanted| *wanted = at.min(*wanted)).or_insert(at);
     }
 }
 

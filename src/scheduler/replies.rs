@@ -183,8 +183,8 @@ impl Scheduler {
             if let Some(state) = self.tenants.get_mut(tenant) {
                 state.resetting = false;
                 if state.value() == Some(&RowValue::Done) {
-                    // Locked by somebody, or no longer done: the next look tells.
-                    state.not_before = again;
+                    // Locked by somebody, or no longer what memory believes: nothing is asked of it before a look tells.
+                    state.row = None;
                     let key = state.listed.key.clone();
                     self.databases_mut(id).look_again(key, again);
                 }

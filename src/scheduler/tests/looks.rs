@@ -376,3 +376,33 @@ fn a_whole_look_that_breaks_off_begins_anew() {
     bench.pass(sec(5));
     assert_eq!(looks(&bench, before)[..5], ["a b", "c d", "a b", "c d", "e"]);
 }
+
+#[test]
+fn a_reset_that_fits_no_row_is_followed_by_a_look_and_not_by_another_reset() {
+    let mut bench = at_rest();
+    // The other node made it needed and ran it a moment before our own slot.
+    bench.row("a", "done", 1_201);
+    bench.row("b", "done", 2_000);
+    bench.row("c", "done", 2_000);
+    let from = bench.exchanges.len();
+    bench.pass(20 * MIN);
+    assert_eq!(bench.resets().iter().filter(|(key, _)| *key == "a").count(), 1, "{:?}", bench.resets());
+    assert!(looks(&bench, from).iter().any(|look| look.contains('a')), "{:?}", looks(&bench, from));
+    bench.pass(20 * MIN);
+    assert_eq!(bench.resets().iter().filter(|(key, _)| *key == "a").count(), 2, "at its next slot");
+    assert!(bench.started.contains(&"a".into()));
+}
+
+#[test]
+fn a_look_that_is_wanted_is_not_put_off() {
+    let mut database = crate::scheduler::databases::Database::default();
+    database.look_again("a".into(), at_moment(2_000));
+    database.look_again("a".into(), at_moment(3_000));
+    assert_eq!(database.look_later.get("a"), Some(&at_moment(2_000)));
+    database.look_again("a".into(), at_moment(1_000));
+    assert_eq!(database.look_later.get("a"), Some(&at_moment(1_000)));
+}
+
+fn at_moment(milliseconds: u64) -> crate::model::Moment {
+    crate::model::Moment(milliseconds * 1_000)
+}
