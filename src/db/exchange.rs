@@ -10,6 +10,8 @@ use super::task::writes;
 use crate::model::{Exchange, Finish, Finished, Poll, Reply};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
@@ -30,7 +32,9 @@ pub(crate) async fn exchange(ground: Ground<'_>, exchange: &Exchange) -> Result<
         return Err(Failure::Unfit("nothing may be written (a dry run)".to_owned()));
     }
     let ends = Ends::of(&exchange.finish);
+    let sent = Instant::now();
     let (mut reply, first, read) = flight(ground, exchange, &ends.said).await?;
+    reply.took = sent.elapsed();
     let settled = ends.settle(ground, first).await;
     reply.finished = settled.answers;
     let Some(poll) = &exchange.poll else { return Ok(reply) };
@@ -125,6 +129,7 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
         reset: named(reset, &mut now),
         claimed: named(claimed, &mut now),
         polled: None,
+        took: Duration::ZERO,
         now: now.or(read.as_ref().and_then(|read| read.now)),
     };
     Ok((reply, first, read))

@@ -288,6 +288,8 @@ pub struct Reply {
     pub claimed: Vec<Claimed>,
     /// What was read.
     pub polled: Option<Box<Polled>>,
+    /// How long it took from its sending, on the way and in the server.
+    pub took: Duration,
 }
 
 /// Why an exchange failed. Nothing of it happened, unless the kind is [`TroubleKind::Interrupted`].

@@ -44,6 +44,9 @@ impl Scheduler {
             self.compose_refresh(id, &mut exchange, &mut flight);
             return self.sent(id, exchange, flight);
         }
+        if writes && self.waits_for_ends(id) {
+            return None;
+        }
         if writes {
             self.compose_ends(id, &mut exchange, &mut flight);
             flight.found = self.compose_found(id, &mut exchange.finish, &mut exchange.poll);

@@ -8,6 +8,7 @@ use super::notice::Notice;
 use super::rules::REFRESH_EVERY;
 use super::state::{Scheduler, Timer};
 use super::tenant::TenantId;
+use super::together::Together;
 use crate::model::{DatabaseId, DbTime, Mark, Moment, Release, Trouble, TroubleKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,6 +68,7 @@ pub(super) struct Database {
     pub claim: Pending,
     /// Others claim here too, as a claim that lost offers has shown: until then more is offered than there are slots.
     pub contended_until: Moment,
+    pub together: Together,
     pub filed: Option<Moment>,
 }
 
@@ -232,6 +234,7 @@ impl Scheduler {
         }
         let look = database.look_later.values().min().copied();
         let next = match self.hold {
+            Hold::No if database.together.until().is_some() => [database.together.until(), None, None, None, None],
             Hold::No => [database.poll_due, look, self.refresh_due(id), self.record_due(id), self.found_due(id)],
             Hold::ComingToRest | Hold::AtRest => [self.refresh_due(id), None, None, None, None],
         };

@@ -33,6 +33,7 @@ mod stopping;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod together;
 mod why;
 
 pub use action::{Action, Closing, ExitReason, Force};

@@ -33,6 +33,9 @@ impl Scheduler {
 
     fn answered(&mut self, id: DatabaseId, flight: InFlight, reply: Reply) {
         let looked = reply.polled.is_some();
+        if flight.writes() {
+            self.databases_mut(id).together.took(reply.took);
+        }
         self.database_answered(id, reply.now, &flight, looked);
         if !looked {
             self.not_looked(id, &flight.polls);

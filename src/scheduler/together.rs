@@ -1,0 +1,59 @@
+//! Ends that come one after another go together where the database takes its time: on a slow disk a commit takes as long
+//! for one end as for eight, nothing else can be said meanwhile, and what ends a moment after it was sent waits for
+//! another. So an exchange with ends waits, for a small part of what the last ones took, for runs that have just begun.
+
+use super::run::Phase;
+use super::state::Scheduler;
+use crate::model::{DatabaseId, Moment};
+use std::time::Duration;
+
+/// Where an exchange takes less, waiting costs more than another exchange.
+const SLOW: Duration = Duration::from_millis(2);
+/// The part of an exchange's time that is waited.
+const PART: u32 = 4;
+/// However slow the database: a slot stands empty meanwhile.
+const LONGEST: Duration = Duration::from_millis(10);
+
+/// How long exchanges take, and until when the next one waits.
+#[derive(Debug, Default)]
+pub(super) struct Together {
+    last: Duration,
+    /// The shorter of the last two times, as one may have been an accident.
+    takes: Duration,
+    until: Option<Moment>,
+}
+
+impl Together {
+    /// An exchange that wrote took so long.
+    pub fn took(&mut self, time: Duration) {
+        self.takes = time.min(std::mem::replace(&mut self.last, time));
+    }
+
+    pub fn until(&self) -> Option<Moment> {
+        self.until
+    }
+}
+
+impl Scheduler {
+    /// True while the next exchange with this database waits for ends that may come soon.
+    pub(super) fn waits_for_ends(&mut self, id: DatabaseId) -> bool {
+        let (now, stopping) = (self.now, self.stop.is_asked());
+        let Some(database) = self.databases.get(id.0 as usize) else { return false };
+        let takes = database.together.takes;
+        let run = |tenant| self.tenants.get(tenant).and_then(|tenant| tenant.run());
+        let ended = |tenant: &_| run(*tenant).is_some_and(|run| run.record_not_before <= now);
+        let may_end_soon = |tenant: &_| {
+            run(*tenant)
+                .is_some_and(|run| matches!(run.phase, Phase::Starting | Phase::Running) && run.began + takes > now)
+        };
+        let waits = takes >= SLOW
+            && !stopping
+            && database.to_record.iter().any(ended)
+            && database.runs.iter().any(may_end_soon)
+            && database.together.until.is_none_or(|until| until > now);
+        let Some(database) = self.databases.get_mut(id.0 as usize) else { return false };
+        let until = now + (takes / PART).min(LONGEST);
+        database.together.until = waits.then(|| database.together.until.unwrap_or(until));
+        waits
+    }
+}
