@@ -57,7 +57,7 @@ async fn look(
 ) -> Result<(), Failure> {
     let read = match read {
         Some(read) => read,
-        None => ground.statements.poll(ground.client, ground.look, poll).await?,
+        None => ground.statements.poll(ground.client, ground.look, poll, ground.prepared).await?,
     };
     if read.read_only && ground.settings.access == Access::ReadWrite {
         // else it would be back with every look and down with every claim
@@ -96,7 +96,7 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
         when(!reset.is_empty(), statements.reset(client, reset)),
         when(guarded, statements.claim_guard(client)),
         async { match claim { Some(claim) => statements.claim(client, claim).await.map(Some), None => Ok(None) } },
-        async { match poll { Some(poll) => statements.poll(client, look, poll).await.map(Some), None => Ok(None) } },
+        async { match poll { Some(poll) => statements.poll(client, look, poll, prepared).await.map(Some), None => Ok(None) } },
         when(together, statements.commit(client)),
     );
     begun.map_err(Failure::Lost)?;
@@ -243,5 +243,5 @@ async fn create(ground: Ground<'_>, keys: &[Arc<str>]) -> Result<Option<Read>, F
         other => other?,
     }
     committed?;
-    Ok(Some(statements.poll(client, look, &Poll::Keys(keys.into())).await?))
+    Ok(Some(statements.poll(client, look, &Poll::Keys(keys.into()), None).await?))
 }

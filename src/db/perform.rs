@@ -64,16 +64,17 @@ pub(crate) async fn perform(
         connection.abandon();
         return Done { answer: None, connection: None, tables, down: false, again: Some(ask) };
     }
-    if ask.is_urgent() && desk.sessions_last {
-        if !std::mem::replace(&mut connection.tried_to_prepare, true) {
+    if desk.sessions_last {
+        if ask.is_urgent() && !std::mem::replace(&mut connection.tried_to_prepare, true) {
+            let look = if let Tables::Stand(look) = tables { Some(look) } else { None };
             // where it fails the plain texts serve
-            let prepared = timeout(patience, desk.statements.prepare(&connection.client)).await;
+            let prepared = timeout(patience, desk.statements.prepare(&connection.client, look)).await;
             connection.prepared = prepared.ok().and_then(Result::ok).map(Arc::new);
         }
         desk.prepared.clone_from(&connection.prepared);
     }
     let sent = AtomicBool::new(false);
-    let work = act(&desk, &connection.client, &mut tables, &ask, &sent);
+    let work = act(&mut desk, &connection.client, &mut tables, &ask, &sent);
     let outcome = tokio::select! {
         biased;
         Ok(()) = way => Err(Failure::MadeWay(begun.elapsed())),
@@ -85,6 +86,8 @@ pub(crate) async fn perform(
                 // the listener may have given up meanwhile
                 let _ = heard.send(());
             }
+            // given up where the tables changed under it; the plain texts serve from then on
+            connection.prepared.take_if(|_| desk.prepared.is_none() && desk.sessions_last);
             let connection = Some(connection).filter(|connection| !connection.client.is_closed());
             Done { answer, connection, tables, down: false, again }
         }
@@ -106,14 +109,13 @@ pub(crate) async fn perform(
 type Acted = (Option<Answer>, Option<Ask>);
 
 async fn act(
-    desk: &Desk,
+    desk: &mut Desk,
     client: &Client,
     tables: &mut Tables,
     ask: &Ask,
     sent: &AtomicBool,
 ) -> Result<Acted, Failure> {
-    let Desk { statements, database, .. } = desk;
-    let database = *database;
+    let (statements, database) = (&Arc::clone(&desk.statements), desk.database);
     // what is sent from here on may have happened; tables being created do no harm
     let sending = || sent.store(ask.writes(), Ordering::Relaxed);
     let answer = match ask {
@@ -174,13 +176,13 @@ async fn meet(desk: &Desk, client: &Client, tables: &mut Tables) -> Result<Optio
 }
 
 async fn speak(
-    desk: &Desk,
+    desk: &mut Desk,
     client: &Client,
     tables: &mut Tables,
     said: &Exchange,
     sending: &impl Fn(),
 ) -> Result<Reply, Failure> {
-    let Desk { statements, settings, .. } = desk;
+    let (statements, settings) = (&Arc::clone(&desk.statements), &Arc::clone(&desk.settings));
     let known = *tables;
     let Some(look) = meet(desk, client, tables).await? else {
         if writes(said) {
@@ -197,6 +199,7 @@ async fn speak(
     }
     // somebody changed the tables since they were looked at; nothing was done, so once more
     *tables = Tables::Unseen;
+    desk.prepared = None;
     let Some(look) = meet(desk, client, tables).await? else { return first };
     exchange(Ground { client, statements, settings, look, prepared: None }, said).await
 }

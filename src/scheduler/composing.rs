@@ -13,6 +13,10 @@ use crate::model::{Claim, DatabaseId, Exchange, Offer, Poll, Refresh, Reset, Row
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Rows made needed by one exchange, at first and at most.
+const FIRST_RESETS: usize = 32;
+const MOST_RESETS: usize = 512;
+
 impl Scheduler {
     /// Composes and sends what has gathered for the databases that something happened to.
     pub(super) fn talk(&mut self) {
@@ -141,9 +145,22 @@ impl Scheduler {
         }
     }
 
+    /// Where many are due at once: enough for the slots first, then more and more, and none beside a claim twice in a
+    /// row, so that no slot waits long for rows whose turn is far.
     fn compose_resets(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
         let Some(now) = self.database_now(id) else { return };
-        for tenant in std::mem::take(&mut self.databases_mut(id).resets) {
+        let Some(database) = self.databases.get_mut(id.0 as usize) else { return };
+        if database.resets.is_empty() {
+            return;
+        }
+        database.resets_wait = !database.resets_wait && !database.claim.offers.is_empty();
+        if database.resets_wait {
+            return;
+        }
+        let size = (database.resets_sent * 2).clamp(FIRST_RESETS, MOST_RESETS);
+        let resets: Vec<_> = std::iter::from_fn(|| database.resets.pop_first()).take(size).collect();
+        database.resets_sent = if database.resets.is_empty() { 0 } else { size };
+        for (_, tenant) in resets {
             let Some(state) = self.tenants.get(tenant) else { continue };
             let slot = slots::newest(now, state.listed.every, state.listed.offset);
             exchange.reset.push(Reset { key: state.listed.key.to_string(), slot });

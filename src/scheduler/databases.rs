@@ -63,7 +63,12 @@ pub(super) struct Database {
     pub found: Vec<Found>,
     /// Runs of ours whose rows disagree.
     pub repairs: BTreeSet<TenantId>,
-    pub resets: Vec<TenantId>,
+    /// Rows to make needed, in the order in which they will queue.
+    pub resets: BTreeSet<(DbTime, TenantId)>,
+    /// How many of them went with the last exchange, while there are more.
+    pub resets_sent: usize,
+    /// The last exchange left them out for a claim.
+    pub resets_wait: bool,
     pub releases: Vec<Release>,
     pub claim: Pending,
     /// Others claim here too, as a claim that lost offers has shown: until then more is offered than there are slots.

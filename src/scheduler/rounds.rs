@@ -38,8 +38,9 @@ impl Scheduler {
     fn reset(&mut self, id: TenantId) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         tenant.resetting = true;
+        let updated_at = tenant.row.as_ref().map_or(DbTime::EPOCH, |row| row.updated_at);
         let database = tenant.listed.database;
-        self.databases_mut(database).resets.push(id);
+        self.databases_mut(database).resets.insert((updated_at, id));
         self.touch(id);
     }
 

@@ -1,11 +1,16 @@
 //! Reading rows with their flags and open runs, and creating the rows that are missing.
 
-use super::{Params, Statements, each_row};
+use super::{Params, Prepared, Statements, each_row};
 use crate::model::{DbTime, Mark, OpenRun, Poll, Polled, RowValue, RunId, RunIdentity, StatusRow};
+use futures_util::TryStreamExt as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
+
+/// What `poll.sql` is given.
+pub(super) const KEYS_TYPES: [Type; 3] = [Type::TEXT_ARRAY, Type::TEXT, Type::TEXT];
 
 /// What a database's tables allow to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,15 +54,21 @@ impl Read {
 }
 
 impl Statements {
-    fn looks(&self, look: Look) -> &super::texts::Looks {
+    pub(super) fn looks(&self, look: Look) -> &super::texts::Looks {
         let [without, with] = &self.texts.looks;
         if look.created_at { with } else { without }
     }
 
     /// Reads what is asked for, and all open runs of this instance and node.
-    pub async fn poll(&self, client: &Client, look: Look, poll: &Poll) -> Result<Read, Error> {
+    pub async fn poll(
+        &self,
+        client: &Client,
+        look: Look,
+        poll: &Poll,
+        prepared: Option<&Prepared>,
+    ) -> Result<Read, Error> {
         match poll {
-            Poll::Keys(keys) => self.poll_keys(client, look, keys).await,
+            Poll::Keys(keys) => self.poll_keys(client, look, keys, prepared).await,
             Poll::NotDone { since } => self.poll_short(client, look, since.as_ref()).await,
         }
     }
@@ -86,15 +97,30 @@ impl Statements {
     }
 
     /// Reads the rows of `keys` and their open runs.
-    async fn poll_keys(&self, client: &Client, look: Look, keys: &[Arc<str>]) -> Result<Read, Error> {
+    async fn poll_keys(
+        &self,
+        client: &Client,
+        look: Look,
+        keys: &[Arc<str>],
+        prepared: Option<&Prepared>,
+    ) -> Result<Read, Error> {
         let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
-        let params: Params<'_> =
-            &[(&keys, Type::TEXT_ARRAY), (&self.identity.instance, Type::TEXT), (&self.identity.node, Type::TEXT)];
+        let mut read = Read::default();
+        let (instance, node) = (&self.identity.instance, &self.identity.node);
+        if let Some(statement) = prepared.and_then(|prepared| prepared.look(look, keys.len())) {
+            let values: [&(dyn ToSql + Sync); 3] = [&keys, instance, node];
+            let mut rows = pin!(client.query_raw(statement, values).await?);
+            while let Some(row) = rows.try_next().await? {
+                read.take(&row)?;
+            }
+            return Ok(read);
+        }
+        let [kinds, text, _] = &KEYS_TYPES;
+        let params: Params<'_> = &[(&keys, kinds.clone()), (instance, text.clone()), (node, text.clone())];
         let (text, params) = match look.runs {
             true => (&self.looks(look).poll, params),
             false => (&self.looks(look).poll_bare, params.get(..1).unwrap_or_default()),
         };
-        let mut read = Read::default();
         each_row(client, text, params, |row| if look.runs { read.take(row) } else { read.take_bare(row) }).await?;
         Ok(read)
     }

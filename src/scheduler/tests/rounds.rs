@@ -137,3 +137,46 @@ fn a_reset_never_changes_updated_at_and_what_is_locked_is_said_again() {
     bench.pass(sec(2));
     assert_eq!(bench.started, ["a"]);
 }
+
+#[test]
+fn of_many_who_are_due_at_once_some_become_needed_first_and_are_claimed_before_the_others() {
+    let names: Vec<String> = (0..500).map(|number| format!("t{number:03}")).collect();
+    // The last by name ended first, and goes first.
+    let rows: Vec<(&str, &str, i64)> =
+        (1..).zip(&names).map(|(number, name)| (name.as_str(), "done", -60 - number)).collect();
+    let mut bench = Bench::with_rows(Rules { workers: 8, ..rules() }, &rows);
+    bench.list(names.iter().map(|name| tenant(name)));
+    bench.pass(sec(1));
+    let said: Vec<_> = bench.exchanges.iter().map(|(_, said)| (said.reset.len(), said.claim.is_some())).collect();
+    assert_eq!(said[1..], [(32, false), (0, true), (64, false), (128, false), (256, false), (20, false)]);
+    let first: Vec<_> = bench.resets().iter().take(32).map(|(key, _)| (*key).to_owned()).collect();
+    assert_eq!(first, names.iter().rev().take(32).cloned().collect::<Vec<_>>());
+    assert_eq!(bench.started, first[..8]);
+    let before = bench.exchanges.len();
+    for name in &first[..8] {
+        bench.ends(name, Exit::Code(0));
+    }
+    bench.pass(sec(1));
+    assert!(bench.exchanges[before..].iter().all(|(_, said)| said.reset.is_empty()), "each once");
+    assert_eq!(bench.started[8..], first[8..16]);
+}
+
+#[test]
+fn resets_are_left_out_for_a_claim_once_and_no_more() {
+    let rows =
+        [("a", "needed", -900), ("b", "needed", -800), ("c", "needed", -700), ("d", "needed", -600), ("e", "done", 0)];
+    let mut bench = Bench::started(Rules { workers: 2, ..rules() }, &rows);
+    bench.pass(20 * MIN - sec(6));
+    assert_eq!(bench.started, ["a", "b"]);
+    bench.hold = true;
+    bench.ends("a", Exit::Code(0));
+    bench.pass(sec(10));
+    let before = bench.exchanges.len();
+    bench.answer_one(); // the locks
+    bench.ends("b", Exit::Code(0));
+    bench.release();
+    let said: Vec<_> =
+        bench.exchanges[before..].iter().map(|(_, said)| (said.reset.len(), said.claim.is_some())).collect();
+    assert_eq!(said[..2], [(0, true), (1, true)], "{said:?}");
+    assert_eq!(bench.started, ["a", "b", "c", "d"]);
+}
