@@ -155,9 +155,7 @@ fn rows_read(client: &mut Client) -> f64 {
 fn sessions(cluster: &Cluster, from: f64, to: f64) {
     let log = cluster.log();
     let (mut open, mut most, mut begun) = (0_i64, 0_i64, BTreeMap::new());
-    for line in
-        log.lines().filter(|line| line.contains(" tenantcron apart") || line.contains("application_name=tenantcron"))
-    {
+    for line in log.lines().filter(|line| line.contains(" tenantcron apart") || line.contains("database=apart")) {
         let at = time_of(line);
         if line.contains("connection authorized:") {
             open += 1;

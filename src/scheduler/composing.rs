@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Rows made needed by one exchange, at first and at most.
 const FIRST_RESETS: usize = 32;
-const MOST_RESETS: usize = 512;
+const MOST_RESETS: usize = 128;
 
 impl Scheduler {
     /// Composes and sends what has gathered for the databases that something happened to.
