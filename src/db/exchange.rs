@@ -93,7 +93,7 @@ async fn flight(ground: Ground<'_>, exchange: &Exchange, ends: &[&Finish]) -> Re
         when(!release.is_empty(), statements.release(client, release)),
         when(!repair.is_empty(), statements.repair(client, repair)),
         when(!refresh.is_empty(), statements.refresh(client, refresh)),
-        when(!reset.is_empty(), statements.reset(client, reset)),
+        when(!reset.is_empty(), statements.reset(client, reset, prepared)),
         when(guarded, statements.claim_guard(client)),
         async { match claim { Some(claim) => statements.claim(client, claim).await.map(Some), None => Ok(None) } },
         async { match poll { Some(poll) => statements.poll(client, look, poll, prepared).await.map(Some), None => Ok(None) } },

@@ -15,7 +15,18 @@ use std::sync::Arc;
 
 /// Rows made needed by one exchange, at first and at most.
 const FIRST_RESETS: usize = 32;
-const MOST_RESETS: usize = 128;
+const MOST_RESETS: usize = 64;
+const MOST_RESETS_IF_SLOW: usize = 512;
+
+/// When resets are said.
+enum Go {
+    /// With the rest.
+    Along,
+    /// With the next exchange.
+    Later,
+    /// Now, and the rest with the next one.
+    Alone,
+}
 
 impl Scheduler {
     /// Composes and sends what has gathered for the databases that something happened to.
@@ -51,12 +62,21 @@ impl Scheduler {
         if writes && self.waits_for_ends(id) {
             return None;
         }
+        let resets = self.resets_go(id);
+        if writes && matches!(resets, Go::Alone) {
+            self.compose_resets(id, &mut exchange, &mut flight);
+            if !exchange.reset.is_empty() {
+                return self.sent(id, exchange, flight);
+            }
+        }
         if writes {
             self.compose_ends(id, &mut exchange, &mut flight);
             flight.found = self.compose_found(id, &mut exchange.finish, &mut exchange.poll);
             flight.repair = self.compose_repairs(id, &mut exchange);
             self.compose_refresh(id, &mut exchange, &mut flight);
-            self.compose_resets(id, &mut exchange, &mut flight);
+            if matches!(resets, Go::Along) {
+                self.compose_resets(id, &mut exchange, &mut flight);
+            }
             self.compose_claim(id, &mut exchange, &mut flight);
         }
         let database = self.databases.get_mut(id.0 as usize)?;
@@ -145,19 +165,25 @@ impl Scheduler {
         }
     }
 
-    /// Where many are due at once: enough for the slots first, then more and more, and none beside a claim twice in a
-    /// row, so that no slot waits long for rows whose turn is far.
+    /// Beside ends and a claim a reset would make a quick exchange a long one, which every slot waits for: there they go
+    /// in turn. Where each exchange takes long anyway they go along.
+    fn resets_go(&mut self, id: DatabaseId) -> Go {
+        let Some(database) = self.databases.get_mut(id.0 as usize) else { return Go::Along };
+        let busy = !database.claim.offers.is_empty() || !database.to_record.is_empty();
+        if database.resets.is_empty() || !busy || database.together.is_slow() {
+            database.resets_wait = false;
+            return Go::Along;
+        }
+        database.resets_wait = !database.resets_wait;
+        if database.resets_wait { Go::Later } else { Go::Alone }
+    }
+
+    /// Of many who are due at once enough for the slots first, then more: no slot waits for rows whose turn is far.
     fn compose_resets(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
         let Some(now) = self.database_now(id) else { return };
         let Some(database) = self.databases.get_mut(id.0 as usize) else { return };
-        if database.resets.is_empty() {
-            return;
-        }
-        database.resets_wait = !database.resets_wait && !database.claim.offers.is_empty();
-        if database.resets_wait {
-            return;
-        }
-        let size = (database.resets_sent * 2).clamp(FIRST_RESETS, MOST_RESETS);
+        let most = if database.together.is_slow() { MOST_RESETS_IF_SLOW } else { MOST_RESETS };
+        let size = (database.resets_sent * 2).clamp(FIRST_RESETS, most);
         let resets: Vec<_> = std::iter::from_fn(|| database.resets.pop_first()).take(size).collect();
         database.resets_sent = if database.resets.is_empty() { 0 } else { size };
         for (_, tenant) in resets {

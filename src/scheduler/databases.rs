@@ -67,7 +67,7 @@ pub(super) struct Database {
     pub resets: BTreeSet<(DbTime, TenantId)>,
     /// How many of them went with the last exchange, while there are more.
     pub resets_sent: usize,
-    /// The last exchange left them out for a claim.
+    /// The last exchange left them out for ends and a claim.
     pub resets_wait: bool,
     pub releases: Vec<Release>,
     pub claim: Pending,

@@ -29,6 +29,10 @@ impl Together {
         self.takes = time.min(std::mem::replace(&mut self.last, time));
     }
 
+    pub fn is_slow(&self) -> bool {
+        self.takes >= SLOW
+    }
+
     pub fn until(&self) -> Option<Moment> {
         self.until
     }
@@ -46,7 +50,7 @@ impl Scheduler {
             run(*tenant)
                 .is_some_and(|run| matches!(run.phase, Phase::Starting | Phase::Running) && run.began + takes > now)
         };
-        let waits = takes >= SLOW
+        let waits = database.together.is_slow()
             && !stopping
             && database.to_record.iter().any(ended)
             && database.runs.iter().any(may_end_soon)

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use texts::BadTable;
 use texts::Texts;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Client, Error, Row, Statement};
 
 pub use operator::{Requested, Viewed, ViewedRun};
 pub(crate) use poll::{Look, Read};
@@ -140,14 +140,30 @@ async fn each_row(
     Ok(())
 }
 
+/// The same for one that is prepared.
+async fn each_row_of(
+    client: &Client,
+    statement: &Statement,
+    values: &[&(dyn ToSql + Sync)],
+    mut take: impl FnMut(&Row) -> Result<(), Error>,
+) -> Result<(), Error> {
+    use futures_util::TryStreamExt as _;
+    let mut rows = pin!(client.query_raw(statement, values.iter().copied()).await?);
+    while let Some(row) = rows.try_next().await? {
+        take(&row)?;
+    }
+    Ok(())
+}
+
 /// Runs a statement whose rows are `now()` and a key, of which the key is null where there is none.
 async fn keys(client: &Client, text: &str, params: Params<'_>) -> Result<(DbTime, Vec<String>), Error> {
     let (mut now, mut keys) = (DbTime::EPOCH, Vec::new());
-    each_row(client, text, params, |row| {
-        now = row.try_get(0)?;
-        keys.extend(row.try_get::<_, Option<String>>(1)?);
-        Ok(())
-    })
-    .await?;
+    each_row(client, text, params, |row| take_key(row, &mut now, &mut keys)).await?;
     Ok((now, keys))
+}
+
+fn take_key(row: &Row, now: &mut DbTime, keys: &mut Vec<String>) -> Result<(), Error> {
+    *now = row.try_get(0)?;
+    keys.extend(row.try_get::<_, Option<String>>(1)?);
+    Ok(())
 }

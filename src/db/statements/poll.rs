@@ -1,9 +1,7 @@
 //! Reading rows with their flags and open runs, and creating the rows that are missing.
 
-use super::{Params, Prepared, Statements, each_row};
+use super::{Params, Prepared, Statements, each_row, each_row_of};
 use crate::model::{DbTime, Mark, OpenRun, Poll, Polled, RowValue, RunId, RunIdentity, StatusRow};
-use futures_util::TryStreamExt as _;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
@@ -109,10 +107,7 @@ impl Statements {
         let (instance, node) = (&self.identity.instance, &self.identity.node);
         if let Some(statement) = prepared.and_then(|prepared| prepared.look(look, keys.len())) {
             let values: [&(dyn ToSql + Sync); 3] = [&keys, instance, node];
-            let mut rows = pin!(client.query_raw(statement, values).await?);
-            while let Some(row) = rows.try_next().await? {
-                read.take(&row)?;
-            }
+            each_row_of(client, statement, &values, |row| read.take(row)).await?;
             return Ok(read);
         }
         let [kinds, text, _] = &KEYS_TYPES;

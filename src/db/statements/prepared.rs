@@ -3,6 +3,7 @@
 //! (see `listen`, which finds out).
 
 use super::poll::KEYS_TYPES;
+use super::runs::RESET_TYPES;
 use super::turn::TYPES;
 use super::{Look, Statements};
 use tokio_postgres::{Client, Error, Statement};
@@ -10,6 +11,7 @@ use tokio_postgres::{Client, Error, Statement};
 /// What is prepared on a session.
 pub(crate) struct Prepared {
     pub turn: Statement,
+    pub reset: Statement,
     /// A look at single rows of such tables.
     look: Option<(Look, Statement)>,
 }
@@ -36,10 +38,11 @@ impl Statements {
     pub async fn prepare(&self, client: &Client, look: Option<Look>) -> Result<Prepared, Error> {
         client.batch_execute(BY_KEY).await?;
         let turn = client.prepare_typed(&self.texts.turn, &TYPES).await?;
+        let reset = client.prepare_typed(&self.texts.reset, &RESET_TYPES).await?;
         let look = match look.filter(|look| look.runs) {
             Some(look) => Some((look, client.prepare_typed(&self.looks(look).poll, &KEYS_TYPES).await?)),
             None => None,
         };
-        Ok(Prepared { turn, look })
+        Ok(Prepared { turn, reset, look })
     }
 }

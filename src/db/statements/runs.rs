@@ -2,10 +2,13 @@
 
 use super::finish::slot;
 use super::times::micros;
-use super::{Statements, each_row, keys};
+use super::{Prepared, Statements, each_row, each_row_of, keys, take_key};
 use crate::model::{DbTime, Finished, Refresh, Refreshed, Release, Reset, RunIdentity};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
+
+/// What `reset.sql` is given.
+pub(super) const RESET_TYPES: [Type; 2] = [Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY];
 
 /// The columns that say which runs are meant.
 pub(super) struct Identities<'a> {
@@ -85,10 +88,21 @@ impl Statements {
     }
 
     /// Makes done rows needed whose slot has come. The keys that were.
-    pub async fn reset(&self, client: &Client, due: &[Reset]) -> Result<(DbTime, Vec<String>), Error> {
+    pub async fn reset(
+        &self,
+        client: &Client,
+        due: &[Reset],
+        prepared: Option<&Prepared>,
+    ) -> Result<(DbTime, Vec<String>), Error> {
         let key: Vec<&str> = due.iter().map(|row| row.key.as_str()).collect();
         let slots: Vec<DbTime> = due.iter().map(|row| row.slot).collect();
-        keys(client, &self.texts.reset, &[(&key, Type::TEXT_ARRAY), (&slots, Type::TIMESTAMPTZ_ARRAY)]).await
+        let Some(Prepared { reset, .. }) = prepared else {
+            let [kinds, times] = RESET_TYPES;
+            return keys(client, &self.texts.reset, &[(&key, kinds), (&slots, times)]).await;
+        };
+        let (mut now, mut done) = (DbTime::EPOCH, Vec::new());
+        each_row_of(client, reset, &[&key, &slots], |row| take_key(row, &mut now, &mut done)).await?;
+        Ok((now, done))
     }
 
     /// Frees stale claims. The keys that were.
