@@ -44,7 +44,8 @@ impl Scheduler {
         let now = self.now;
         let writes = self.rules.mode != Mode::DryRun;
         let database = self.databases.get_mut(id.0 as usize)?;
-        if database.in_flight.is_some() || database.awaiting_locks || self.hold == Hold::AtRest {
+        let waits = database.awaiting_locks || database.together.until().is_some();
+        if database.in_flight.is_some() || waits || self.hold == Hold::AtRest {
             return None;
         }
         if let Health::Down { retry_at, .. } = database.health
@@ -58,9 +59,6 @@ impl Scheduler {
             // A lease does not wait for what hangs in another database.
             self.compose_refresh(id, &mut exchange, &mut flight);
             return self.sent(id, exchange, flight);
-        }
-        if writes && self.waits_for_ends(id) {
-            return None;
         }
         let resets = self.resets_go(id);
         if writes && matches!(resets, Go::Alone) {

@@ -190,7 +190,10 @@ impl Scheduler {
 
     /// A claim for it would go at once.
     pub(super) fn can_talk(&self, id: DatabaseId) -> bool {
-        self.database(id).is_some_and(|database| database.health == Health::Up && database.in_flight.is_none())
+        self.database(id).is_some_and(|database| {
+            let waits = database.together.until().is_some() || (database.resets_wait && !database.resets.is_empty());
+            database.health == Health::Up && database.in_flight.is_none() && !waits
+        })
     }
 
     /// The database's time now, as it last told it, carried forward.

@@ -172,6 +172,7 @@ impl Scheduler {
             self.opened_once = true;
         }
         self.begin_round();
+        self.wait_for_ends();
         self.fill();
         self.talk();
         if self.resets_open && self.opened_once && !self.resets_pending() {

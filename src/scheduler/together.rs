@@ -2,9 +2,11 @@
 //! for one end as for eight, nothing else can be said meanwhile, and what ends a moment after it was sent waits for
 //! another. So an exchange with ends waits, for a small part of what the last ones took, for runs that have just begun.
 
+use super::carried::Hold;
+use super::databases::Database;
 use super::run::Phase;
 use super::state::Scheduler;
-use crate::model::{DatabaseId, Moment};
+use crate::model::Moment;
 use std::time::Duration;
 
 /// Where an exchange takes less, waiting costs more than another exchange.
@@ -39,25 +41,37 @@ impl Together {
 }
 
 impl Scheduler {
-    /// True while the next exchange with this database waits for ends that may come soon.
-    pub(super) fn waits_for_ends(&mut self, id: DatabaseId) -> bool {
-        let (now, stopping) = (self.now, self.stop.is_asked());
-        let Some(database) = self.databases.get(id.0 as usize) else { return false };
-        let takes = database.together.takes;
+    /// Before slots are filled: finds which of the databases that something happened to wait for ends that may come soon. What
+    /// is offered to one is sent to it at once, so nothing is offered to those that wait.
+    pub(super) fn wait_for_ends(&mut self) {
+        let now = self.now;
+        for id in &self.dirty {
+            let Some(database) = self.databases.get(id.0 as usize) else { continue };
+            let until = self.may_wait(database).then(|| {
+                let until = now + (database.together.takes / PART).min(LONGEST);
+                database.together.until.unwrap_or(until)
+            });
+            if let Some(database) = self.databases.get_mut(id.0 as usize) {
+                database.together.until = until.filter(|until| *until > now);
+            }
+        }
+    }
+
+    fn may_wait(&self, database: &Database) -> bool {
+        let now = self.now;
         let run = |tenant| self.tenants.get(tenant).and_then(|tenant| tenant.run());
         let ended = |tenant: &_| run(*tenant).is_some_and(|run| run.record_not_before <= now);
         let may_end_soon = |tenant: &_| {
-            run(*tenant)
-                .is_some_and(|run| matches!(run.phase, Phase::Starting | Phase::Running) && run.began + takes > now)
+            run(*tenant).is_some_and(|run| {
+                matches!(run.phase, Phase::Starting | Phase::Running) && run.began + database.together.takes > now
+            })
         };
-        let waits = database.together.is_slow()
-            && !stopping
+        database.together.is_slow()
+            && database.in_flight.is_none()
+            && database.claim.offers.is_empty()
+            && self.hold == Hold::No
+            && !self.stop.is_asked()
             && database.to_record.iter().any(ended)
             && database.runs.iter().any(may_end_soon)
-            && database.together.until.is_none_or(|until| until > now);
-        let Some(database) = self.databases.get_mut(id.0 as usize) else { return false };
-        let until = now + (takes / PART).min(LONGEST);
-        database.together.until = waits.then(|| database.together.until.unwrap_or(until));
-        waits
     }
 }

@@ -5,6 +5,7 @@ use crate::dice::{Of, dice};
 use crate::plan::Fault;
 use crate::supervisor::{Flight, Look, SupervisorId};
 use crate::world::{Arrival, Back, What, World};
+use std::time::Duration;
 use tenantcron::model::{
     DatabaseId, Exchange, Finished, OpenRun, Poll, Refreshed, Repaired, Reply, Trouble, TroubleKind,
 };
@@ -120,6 +121,7 @@ impl World {
         if self.is_cut(node, database) {
             return self.answer(id, database, number, Err(trouble(TroubleKind::Interrupted)), DEADLINE);
         }
+        reply.took = Duration::from_micros(takes);
         // Where nothing else was said that would be a failure.
         if lookless && !(Exchange { poll: None, ..exchange.clone() }).is_empty() {
             reply.polled = None;
