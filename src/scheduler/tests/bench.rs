@@ -98,6 +98,8 @@ pub(super) struct Bench {
     pub number: u64,
     /// Runs whose rows were set right again, with the identity told by the core.
     pub repaired: Vec<Repair>,
+    /// How long every exchange takes, as its answer tells.
+    pub took: Duration,
     next_run: i64,
 }
 
@@ -126,6 +128,7 @@ impl Bench {
             slow_start: false,
             number: 0,
             repaired: Vec::new(),
+            took: Duration::ZERO,
             next_run: 1,
         }
     }
@@ -279,7 +282,7 @@ impl Bench {
     /// What a database would say.
     pub fn answer(&mut self, exchange: &Exchange) -> Reply {
         let now = self.db_now();
-        let mut reply = Reply { now: Some(now), ..Reply::default() };
+        let mut reply = Reply { now: Some(now), took: self.took, ..Reply::default() };
         for finish in &exchange.finish {
             let answer = self.record(&finish.run, finish.becomes.as_str());
             if answer != Finished::NotNow {

@@ -18,3 +18,4 @@ mod rival;
 mod rounds;
 mod stale;
 mod stopping;
+mod together;
