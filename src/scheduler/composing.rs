@@ -164,15 +164,16 @@ impl Scheduler {
     }
 
     /// Beside ends and a claim a reset would make a quick exchange a long one, which every slot waits for: there they go
-    /// in turn. Where each exchange takes long anyway they go along.
+    /// in turn, but never before what is offered already. Where each exchange takes long anyway they go along.
     fn resets_go(&mut self, id: DatabaseId) -> Go {
+        let ends = self.record_due(id).is_some_and(|at| at <= self.now);
         let Some(database) = self.databases.get_mut(id.0 as usize) else { return Go::Along };
-        let busy = !database.claim.offers.is_empty() || !database.to_record.is_empty();
-        if database.resets.is_empty() || !busy || database.together.is_slow() {
+        let offers = !database.claim.offers.is_empty();
+        if database.resets.is_empty() || !(ends || offers) || database.together.is_slow() {
             database.resets_wait = false;
             return Go::Along;
         }
-        database.resets_wait = !database.resets_wait;
+        database.resets_wait = offers || !database.resets_wait;
         if database.resets_wait { Go::Later } else { Go::Alone }
     }
 

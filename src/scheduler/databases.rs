@@ -229,7 +229,7 @@ impl Scheduler {
     }
 
     /// When the next end is to be recorded in it.
-    fn record_due(&self, id: DatabaseId) -> Option<Moment> {
+    pub(super) fn record_due(&self, id: DatabaseId) -> Option<Moment> {
         let waiting = self.database(id)?.to_record.iter();
         waiting.filter_map(|tenant| Some(self.tenants.get(*tenant)?.run()?.record_not_before)).min()
     }

@@ -33,7 +33,8 @@ impl Scheduler {
 
     fn answered(&mut self, id: DatabaseId, flight: InFlight, reply: Reply) {
         let looked = reply.polled.is_some();
-        if flight.writes() {
+        // Many resets take long on a quick database too.
+        if flight.writes() && flight.resets.is_empty() {
             self.databases_mut(id).together.took(reply.took);
         }
         self.database_answered(id, reply.now, &flight, looked);
@@ -91,7 +92,9 @@ impl Scheduler {
         for tenant in flight.refresh {
             self.refreshed(tenant, Some(SAY_AGAIN));
         }
-        for tenant in flight.resets {
+        // Those not sent yet are found anew too, when it answers.
+        let waiting = std::mem::take(&mut self.databases_mut(id).resets);
+        for tenant in flight.resets.into_iter().chain(waiting.into_iter().map(|(_, tenant)| tenant)) {
             if let Some(state) = self.tenants.get_mut(tenant) {
                 state.resetting = false;
             }
@@ -181,15 +184,17 @@ impl Scheduler {
                 row.value = RowValue::Needed;
             }
         }
-        let again = self.now + LOOK_AGAIN;
+        let now = self.now;
         for tenant in asked {
             if let Some(state) = self.tenants.get_mut(tenant) {
                 state.resetting = false;
                 if state.value() == Some(&RowValue::Done) {
-                    // Locked by somebody, or no longer what memory believes: nothing is asked of it before a look tells.
+                    // Locked by somebody, or no longer what memory believes, as where another node was faster: nothing is
+                    // asked of it before a look tells, and if it is done still, not for a while.
                     state.row = None;
+                    state.not_before = now + LOOK_AGAIN;
                     let key = state.listed.key.clone();
-                    self.databases_mut(id).look_again(key, again);
+                    self.databases_mut(id).look_again(key, now);
                 }
             }
             self.touch(tenant);
@@ -300,6 +305,10 @@ impl Scheduler {
             }
             (Stage::Run(_), None) => {}
             (Stage::Idle | Stage::Offered, _) => {
+                if row.value == RowValue::Needed && state.wait.is_none() {
+                    // It waited to be made so.
+                    state.not_before = Moment::default();
+                }
                 state.row = Some(Row {
                     value: row.value,
                     updated_at: row.updated_at,

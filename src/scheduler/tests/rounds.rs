@@ -181,3 +181,35 @@ fn resets_and_claims_go_in_turn() {
     assert_eq!(said[..2], [(0, true), (1, false)], "{said:?}");
     assert_eq!(bench.started, ["a", "b", "c", "d"]);
 }
+
+#[test]
+fn what_a_failure_left_unsent_of_many_resets_is_found_anew() {
+    let names: Vec<String> = (0..500).map(|number| format!("t{number:03}")).collect();
+    let rows: Vec<(&str, &str, i64)> = names.iter().map(|name| (name.as_str(), "done", 60)).collect();
+    let mut bench = Bench::started(Rules { workers: 8, rounds: Rounds::Barrier, ..rules() }, &rows);
+    bench.pass(20 * MIN - sec(6));
+    bench.down = true;
+    bench.pass(sec(8));
+    let begun = bench.resets().len();
+    assert!((1..500).contains(&begun), "{begun} were sent");
+    assert!(
+        bench.core.databases.iter().all(|database| database.resets.is_empty()),
+        "no round begins elsewhere meanwhile"
+    );
+    bench.down = false;
+    bench.pass(5 * MIN);
+    let mut reset: Vec<_> = bench.resets().into_iter().map(|(key, _)| key.to_owned()).collect();
+    reset.sort_unstable();
+    reset.dedup();
+    assert_eq!(reset.len(), 500);
+}
+
+#[test]
+fn an_end_that_must_wait_for_a_locked_row_holds_up_no_reset() {
+    let mut bench = Bench::started(Rules { workers: 2, ..rules() }, &[("a", "needed", -900), ("b", "done", 0)]);
+    bench.pass(20 * MIN - sec(6));
+    bench.locked = vec!["a".into()];
+    bench.ends("a", Exit::Code(0));
+    bench.pass(sec(7));
+    assert_eq!(bench.started, ["a", "b"]);
+}
