@@ -100,9 +100,11 @@ impl Scheduler {
         self.actions.push(Action::Examine(Unknown { tenant, run, may_adopt, silent }));
     }
 
-    /// Not confirmed for longer than any watcher would let pass.
+    /// Not confirmed for longer than any watcher would let pass, when it was read: that answer may have been held back
+    /// since, and the run confirmed.
     pub(super) fn is_long_silent(&self, id: DatabaseId, run: &OpenRun) -> bool {
-        self.database_now(id).is_some_and(|now| now.since(run.alive_at) >= REBOOT_SILENCE)
+        let read = self.database(id).and_then(|database| database.asked);
+        read.is_some_and(|(told, _)| told.since(run.alive_at) >= REBOOT_SILENCE)
     }
 
     /// Of this instance and node, on whatever host.
@@ -114,11 +116,11 @@ impl Scheduler {
     /// machine that bears its name.
     pub(super) fn is_silent(&mut self, id: DatabaseId, run: &OpenRun) -> bool {
         self.look_for_rival(id, run);
-        let Some(silence_ends) = self.moment_of(id, run.alive_at + REBOOT_SILENCE) else { return false };
-        if silence_ends > self.now {
+        let silent = self.is_long_silent(id, run);
+        if !silent && let Some(silence_ends) = self.moment_of(id, run.alive_at + REBOOT_SILENCE) {
             self.watch_silence(id, silence_ends);
         }
-        silence_ends <= self.now
+        silent
     }
 
     pub(super) fn examined(&mut self, name: &TenantName, number: RunId, verdict: Verdict) {

@@ -192,3 +192,20 @@ fn a_process_of_a_tenant_that_vanished_is_looked_after_in_a_database_that_has_no
     bench.pass(sec(100));
     assert!(bench.started.is_empty());
 }
+
+#[test]
+fn a_run_of_an_earlier_boot_is_judged_by_when_it_was_read_and_not_by_when_the_answer_came() {
+    let mut before = ours();
+    before.identity.host = "earlier/1".into();
+    before.alive_at = at(-20);
+    let mut bench = Bench::with_rows(rules(), &[("a", "running", -100)]);
+    bench.runs.push(before);
+    bench.list([tenant("a")]);
+    bench.hold = true;
+    bench.pass(sec(11));
+    let Some(Action::Exchange { exchange, .. }) = bench.waiting.pop_front() else { panic!("no look") };
+    let reply = bench.answer(&exchange);
+    bench.now = bench.now + sec(60);
+    bench.answered(Ok(reply));
+    assert_eq!(examined(&bench), 0, "silent for half a minute when it was read; it may have been confirmed since");
+}
