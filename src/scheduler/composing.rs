@@ -4,29 +4,14 @@ use super::action::Action;
 use super::carried::Hold;
 use super::databases::{Health, InFlight};
 use super::looks::Polls;
+use super::resets::Go;
 use super::rules::Mode;
 use super::run::RecordAs;
-use super::slots;
 use super::state::Scheduler;
 use super::tenant::{Stage, TenantId};
-use crate::model::{Claim, DatabaseId, Exchange, Offer, Poll, Refresh, Reset, RowValue};
+use crate::model::{Claim, DatabaseId, Exchange, Offer, Poll, Refresh, RowValue};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Rows made needed by one exchange, at first and at most.
-const FIRST_RESETS: usize = 32;
-const MOST_RESETS: usize = 64;
-const MOST_RESETS_IF_SLOW: usize = 512;
-
-/// When resets are said.
-enum Go {
-    /// With the rest.
-    Along,
-    /// With the next exchange.
-    Later,
-    /// Now, and the rest with the next one.
-    Alone,
-}
 
 impl Scheduler {
     /// Composes and sends what has gathered for the databases that something happened to.
@@ -160,36 +145,6 @@ impl Scheduler {
                 pid_start: run.pid.map(|(_, start)| start),
             });
             flight.refresh.push(tenant);
-        }
-    }
-
-    /// Beside ends and a claim a reset would make a quick exchange a long one, which every slot waits for: there they go
-    /// in turn, but never before what is offered already. Where each exchange takes long anyway they go along.
-    fn resets_go(&mut self, id: DatabaseId) -> Go {
-        let ends = self.record_due(id).is_some_and(|at| at <= self.now);
-        let Some(database) = self.databases.get_mut(id.0 as usize) else { return Go::Along };
-        let offers = !database.claim.offers.is_empty();
-        if database.resets.is_empty() || !(ends || offers) || database.together.is_slow() {
-            database.resets_wait = false;
-            return Go::Along;
-        }
-        database.resets_wait = offers || !database.resets_wait;
-        if database.resets_wait { Go::Later } else { Go::Alone }
-    }
-
-    /// Of many who are due at once enough for the slots first, then more: no slot waits for rows whose turn is far.
-    fn compose_resets(&mut self, id: DatabaseId, exchange: &mut Exchange, flight: &mut InFlight) {
-        let Some(now) = self.database_now(id) else { return };
-        let Some(database) = self.databases.get_mut(id.0 as usize) else { return };
-        let most = if database.together.is_slow() { MOST_RESETS_IF_SLOW } else { MOST_RESETS };
-        let size = (database.resets_sent * 2).clamp(FIRST_RESETS, most);
-        let resets: Vec<_> = std::iter::from_fn(|| database.resets.pop_first()).take(size).collect();
-        database.resets_sent = if database.resets.is_empty() { 0 } else { size };
-        for (_, tenant) in resets {
-            let Some(state) = self.tenants.get(tenant) else { continue };
-            let slot = slots::newest(now, state.listed.every, state.listed.offset);
-            exchange.reset.push(Reset { key: state.listed.key.to_string(), slot });
-            flight.resets.push(tenant);
         }
     }
 

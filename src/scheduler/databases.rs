@@ -5,6 +5,7 @@ use super::carried::Hold;
 use super::found::Found;
 use super::looks::Polls;
 use super::notice::Notice;
+use super::resets::Resets;
 use super::rules::REFRESH_EVERY;
 use super::state::{Scheduler, Timer};
 use super::tenant::TenantId;
@@ -63,12 +64,7 @@ pub(super) struct Database {
     pub found: Vec<Found>,
     /// Runs of ours whose rows disagree.
     pub repairs: BTreeSet<TenantId>,
-    /// Rows to make needed, in the order in which they will queue.
-    pub resets: BTreeSet<(DbTime, TenantId)>,
-    /// How many of them went with the last exchange, while there are more.
-    pub resets_sent: usize,
-    /// The last exchange left them out for ends and a claim.
-    pub resets_wait: bool,
+    pub resets: Resets,
     pub releases: Vec<Release>,
     pub claim: Pending,
     /// Others claim here too, as a claim that lost offers has shown: until then more is offered than there are slots.
@@ -116,6 +112,12 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// Ends and a claim alone: what is said of every run, and takes as long as the database does.
+    pub fn is_turn(&self) -> bool {
+        let says = !self.finish.is_empty() || !self.claim.offers.is_empty();
+        says && self.resets.is_empty() && self.polls == Polls::Nothing
+    }
+
     /// It says more than a look.
     pub fn writes(&self) -> bool {
         let Self {
@@ -191,7 +193,7 @@ impl Scheduler {
     /// A claim for it would go at once.
     pub(super) fn can_talk(&self, id: DatabaseId) -> bool {
         self.database(id).is_some_and(|database| {
-            let waits = database.together.until().is_some() || (database.resets_wait && !database.resets.is_empty());
+            let waits = database.together.until().is_some() || database.resets.go_next();
             database.health == Health::Up && database.in_flight.is_none() && !waits
         })
     }

@@ -142,7 +142,7 @@ impl Scheduler {
         self.unfile(id);
         let Some(tenant) = self.tenants.remove(id) else { return };
         let database = self.databases_mut(tenant.listed.database);
-        database.resets.retain(|(_, other)| *other != id);
+        database.resets.forget(id);
         if let Some(flight) = &mut database.in_flight {
             flight.resets.retain(|other| *other != id);
         }

@@ -43,7 +43,8 @@ const LOOK_TOGETHER: u64 = 200_000;
 /// Every so often a look is a whole one, so that nothing hangs on memory for ever.
 const WHOLE_EVERY: Duration = Duration::from_secs(3600);
 
-/// Rows that a look did not tell of, or a claim or reset did not get, are looked at after this.
+/// Rows that a look did not tell of, or a claim did not get, are looked at after this; a row that a reset did not get is
+/// not reset before.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the exchange under way reads.

@@ -20,6 +20,7 @@ mod queue;
 mod recovery;
 mod repairs;
 mod replies;
+mod resets;
 mod rival;
 mod rounds;
 mod rules;

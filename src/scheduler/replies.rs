@@ -33,8 +33,7 @@ impl Scheduler {
 
     fn answered(&mut self, id: DatabaseId, flight: InFlight, reply: Reply) {
         let looked = reply.polled.is_some();
-        // Many resets take long on a quick database too.
-        if flight.writes() && flight.resets.is_empty() {
+        if flight.is_turn() {
             self.databases_mut(id).together.took(reply.took);
         }
         self.database_answered(id, reply.now, &flight, looked);
@@ -94,7 +93,7 @@ impl Scheduler {
         }
         // Those not sent yet are found anew too, when it answers.
         let waiting = std::mem::take(&mut self.databases_mut(id).resets);
-        for tenant in flight.resets.into_iter().chain(waiting.into_iter().map(|(_, tenant)| tenant)) {
+        for tenant in flight.resets.into_iter().chain(waiting.tenants()) {
             if let Some(state) = self.tenants.get_mut(tenant) {
                 state.resetting = false;
             }
@@ -172,32 +171,6 @@ impl Scheduler {
                 self.refreshed(tenant, None);
                 self.end_run(tenant, Why::ClosedByAnother);
             }
-        }
-    }
-
-    fn resets_answered(&mut self, id: DatabaseId, asked: Vec<TenantId>, reset: &[String]) {
-        for key in reset {
-            let Some(tenant) = self.tenants.by_key(id, key) else { continue };
-            if let Some(state) = self.tenants.get_mut(tenant)
-                && let Some(row) = &mut state.row
-            {
-                row.value = RowValue::Needed;
-            }
-        }
-        let now = self.now;
-        for tenant in asked {
-            if let Some(state) = self.tenants.get_mut(tenant) {
-                state.resetting = false;
-                if state.value() == Some(&RowValue::Done) {
-                    // Locked by somebody, or no longer what memory believes, as where another node was faster: nothing is
-                    // asked of it before a look tells, and if it is done still, not for a while.
-                    state.row = None;
-                    state.not_before = now + LOOK_AGAIN;
-                    let key = state.listed.key.clone();
-                    self.databases_mut(id).look_again(key, now);
-                }
-            }
-            self.touch(tenant);
         }
     }
 

@@ -35,15 +35,6 @@ impl Scheduler {
         }
     }
 
-    fn reset(&mut self, id: TenantId) {
-        let Some(tenant) = self.tenants.get_mut(id) else { return };
-        tenant.resetting = true;
-        let updated_at = tenant.row.as_ref().map_or(DbTime::EPOCH, |row| row.updated_at);
-        let database = tenant.listed.database;
-        self.databases_mut(database).resets.insert((updated_at, id));
-        self.touch(id);
-    }
-
     /// Begins the next round of refill and barrier if this is the moment: no row is needed (of those
     /// that could start), and a slot is free, or nothing runs at all.
     pub(super) fn begin_round(&mut self) {
@@ -60,12 +51,6 @@ impl Scheduler {
                 self.reset(id);
             }
         }
-    }
-
-    fn resets_under_way(&self) -> bool {
-        self.databases.iter().any(|database| {
-            !database.resets.is_empty() || database.in_flight.as_ref().is_some_and(|flight| !flight.resets.is_empty())
-        })
     }
 
     /// When a startable tenant will have waited for a whole interval: counted from the slot that it waits

@@ -26,7 +26,7 @@ pub(super) struct Together {
 }
 
 impl Together {
-    /// An exchange that wrote took so long.
+    /// Ends and a claim took so long.
     pub fn took(&mut self, time: Duration) {
         self.takes = time.min(std::mem::replace(&mut self.last, time));
     }
@@ -41,8 +41,8 @@ impl Together {
 }
 
 impl Scheduler {
-    /// Before slots are filled: finds which of the databases that something happened to wait for ends that may come soon. What
-    /// is offered to one is sent to it at once, so nothing is offered to those that wait.
+    /// Before slots are filled: finds which of the databases that something happened to wait for ends that may come soon.
+    /// What is offered to one is sent to it at once, so nothing is offered to those that wait.
     pub(super) fn wait_for_ends(&mut self) {
         let now = self.now;
         for id in &self.dirty {

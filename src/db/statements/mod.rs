@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use texts::BadTable;
 use texts::Texts;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Row, RowStream, Statement};
 
 pub use operator::{Requested, Viewed, ViewedRun};
 pub(crate) use poll::{Look, Read};
@@ -129,15 +129,10 @@ async fn each_row(
     client: &Client,
     text: &str,
     params: Params<'_>,
-    mut take: impl FnMut(&Row) -> Result<(), Error>,
+    take: impl FnMut(&Row) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    use futures_util::TryStreamExt as _;
     let typed = params.iter().map(|(value, kind)| (*value as &(dyn ToSql + Sync), kind.clone()));
-    let mut rows = pin!(client.query_typed_raw(text, typed).await?);
-    while let Some(row) = rows.try_next().await? {
-        take(&row)?;
-    }
-    Ok(())
+    hear(client.query_typed_raw(text, typed).await?, take).await
 }
 
 /// The same for one that is prepared.
@@ -145,10 +140,14 @@ async fn each_row_of(
     client: &Client,
     statement: &Statement,
     values: &[&(dyn ToSql + Sync)],
-    mut take: impl FnMut(&Row) -> Result<(), Error>,
+    take: impl FnMut(&Row) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    hear(client.query_raw(statement, values.iter().copied()).await?, take).await
+}
+
+async fn hear(rows: RowStream, mut take: impl FnMut(&Row) -> Result<(), Error>) -> Result<(), Error> {
     use futures_util::TryStreamExt as _;
-    let mut rows = pin!(client.query_raw(statement, values.iter().copied()).await?);
+    let mut rows = pin!(rows);
     while let Some(row) = rows.try_next().await? {
         take(&row)?;
     }

@@ -5,10 +5,8 @@
 use super::claim::Offered;
 use super::finish::{Columns, slot};
 use super::times::micros;
-use super::{Prepared, Statements};
+use super::{Prepared, Statements, each_row_of};
 use crate::model::{Claim, Claimed, DbTime, Exchange, Finish, Finished, RunId};
-use futures_util::TryStreamExt as _;
-use std::pin::pin;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
@@ -92,8 +90,7 @@ impl Statements {
             &lease,
         ];
         let mut turned = Turned { finished: vec![None; ends.len()], ..Turned::default() };
-        let mut rows = pin!(client.query_raw(&prepared.turn, values).await?);
-        while let Some(row) = rows.try_next().await? {
+        each_row_of(client, &prepared.turn, &values, |row| {
             let now = row.try_get(0)?;
             turned.now = Some(now);
             if let Some(place) = row.try_get(1)?
@@ -104,7 +101,9 @@ impl Statements {
             if let Some(id) = row.try_get(3)? {
                 turned.claimed.push(Claimed { key: row.try_get(4)?, id: RunId(id), started_at: now });
             }
-        }
+            Ok(())
+        })
+        .await?;
         Ok(turned)
     }
 }

@@ -39,6 +39,41 @@ fn prepared_statements_outlive_a_change_of_the_tables() {
     assert_eq!(bench.exchange(exchange).claimed.len(), 1, "made anew by the exchange that missed it");
 }
 
+/// By the server's log, which names what is executed: prepared statements are `s0` and so on.
+#[test]
+fn a_look_at_single_rows_and_a_reset_are_prepared_until_the_tables_change() {
+    let database = cluster().new_database();
+    let mut client = cluster().client(&database);
+    client.batch_execute(&format!("ALTER DATABASE \"{database}\" SET log_statement = 'all'")).unwrap();
+    let bench = Bench::by(Way::Prepared, &database, settings("n1"));
+    let prepared = |what: &str| {
+        let log = std::fs::read_to_string(cluster().folder.join("log")).unwrap();
+        log.lines().filter(|line| line.contains("execute s") && line.contains(what)).count()
+    };
+    let reset = || {
+        let slot = Reset { key: "a".into(), slot: DbTime(1) };
+        assert_eq!(bench.exchange(Exchange { reset: vec![slot], ..Exchange::default() }).reset, ["a"]);
+    };
+    let again = "UPDATE tenantcron_status SET value = 'done', updated_at = 'epoch'";
+    bench.poll(&["a"]);
+    rounds(&bench, &mut client, 1);
+    client.batch_execute(again).unwrap();
+    let (looks, resets) = (prepared("-- Reads the rows asked for"), prepared("-- Makes done rows"));
+    assert_eq!(bench.poll(&["a"]).rows[0].value, RowValue::Done);
+    reset();
+    assert_eq!((prepared("-- Reads the rows asked for"), prepared("-- Makes done rows")), (looks + 1, resets + 1));
+
+    // A look's answer would have another type: refused once, said again in plain words, and so from then on.
+    client.batch_execute("ALTER TABLE tenantcron_run ALTER COLUMN key TYPE varchar").unwrap();
+    for _ in 0..3 {
+        client.batch_execute(again).unwrap();
+        assert_eq!(bench.poll(&["a"]).rows[0].value, RowValue::Done);
+        reset();
+    }
+    assert_eq!(prepared("-- Makes done rows"), resets + 1, "nothing prepared is used any more");
+    assert!(prepared("-- Reads the rows asked for") <= looks + 2, "and the refused look was tried once");
+}
+
 #[test]
 fn a_turn_records_what_it_can_and_claims_beside_it() {
     let database = cluster().new_database();

@@ -3,7 +3,6 @@
 use super::bench::{Bench, MIN, at, name, open_run, rules, sec, tenant, trouble};
 use crate::model::{DatabaseId, OpenRun, Poll, Reply, RowValue, TroubleKind};
 use crate::scheduler::{Event, Exit, Force, Listed, Mode, Notice, Rules, StaleAction};
-use std::time::Duration;
 
 /// Three who are done, with no slot for twenty minutes.
 fn at_rest() -> Bench {
@@ -406,21 +405,4 @@ fn a_look_that_is_wanted_is_not_put_off() {
 
 fn at_moment(milliseconds: u64) -> crate::model::Moment {
     crate::model::Moment(milliseconds * 1_000)
-}
-
-#[test]
-fn who_was_made_needed_by_another_node_at_the_same_slot_is_soon_started_here_if_a_slot_is_free() {
-    let two = Rules { workers: 2, ..rules() };
-    let mut bench = Bench::with_rows(two, &[("a", "done", 10), ("b", "done", 10)]);
-    bench.list(["a", "b"].map(|name| Listed { offset: sec(3), ..tenant(name) }));
-    bench.pass(20 * MIN + sec(2));
-    bench.row("a", "needed", 10);
-    bench.locked = vec!["b".into()];
-    bench.pass(Duration::from_millis(1_300));
-    assert_eq!(bench.started, ["a"]);
-    let tries = bench.resets().iter().filter(|(key, _)| *key == "b").count();
-    assert_eq!(tries, 1, "who is locked is not asked for at every look");
-    bench.locked.clear();
-    bench.pass(sec(2));
-    assert_eq!(bench.started, ["a", "b"]);
 }

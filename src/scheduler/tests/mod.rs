@@ -1,5 +1,6 @@
 //! Tables: each rule of the contract by itself. Pairs: two things at once, in every state of a run.
 
+mod answers;
 mod bench;
 mod carried;
 mod databases;
@@ -14,6 +15,7 @@ mod order;
 mod pairs;
 mod recovery;
 mod repairs;
+mod resets;
 mod rival;
 mod rounds;
 mod stale;

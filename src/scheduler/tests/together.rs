@@ -30,17 +30,45 @@ fn said(bench: &Bench, from: usize) -> Vec<(Vec<&str>, u32)> {
     .collect()
 }
 
+/// How long the end of b waits, in steps of half a millisecond; that of c, if it comes meanwhile, goes along.
+fn waited(bench: &mut Bench) -> Duration {
+    let (from, began) = (bench.exchanges.len(), bench.now);
+    bench.ends("b", Exit::Code(0));
+    if !said(bench, from).is_empty() {
+        assert_eq!(said(bench, from), [(vec!["b"], 1)]);
+        return Duration::ZERO;
+    }
+    bench.ends("c", Exit::Code(0));
+    while said(bench, from).is_empty() && bench.now.since(began) < sec(1) {
+        bench.pass(Duration::from_micros(500));
+    }
+    assert_eq!(said(bench, from), [(vec!["b", "c"], 2)]);
+    bench.now.since(began)
+}
+
 #[test]
 fn ends_wait_a_quarter_of_an_exchange_for_a_run_that_has_just_begun() {
+    for (took, wait) in [(ms(1), 0), (ms(2), 500), (ms(6), 1_500), (ms(30), 7_500), (sec(10), 10_000)] {
+        assert_eq!(waited(&mut begun(took)), Duration::from_micros(wait), "exchanges take {took:?}");
+    }
+}
+
+#[test]
+fn they_wait_for_no_run_that_is_older_than_an_exchange() {
     let mut bench = begun(ms(6));
-    let from = bench.exchanges.len();
-    bench.ends("b", Exit::Code(0));
-    bench.pass(ms(1));
-    bench.ends("c", Exit::Code(0));
-    assert_eq!(said(&bench, from), []);
-    bench.pass(ms(1));
-    assert_eq!(said(&bench, from), [(vec!["b", "c"], 2)]);
-    assert_eq!(bench.started[4..], ["e", "f"]);
+    bench.pass(ms(7));
+    assert_eq!(waited(&mut bench), ms(0));
+}
+
+#[test]
+fn one_slow_exchange_makes_nobody_wait_and_neither_do_slow_looks_and_refreshes() {
+    let mut bench = begun(ms(1));
+    bench.took = ms(100);
+    bench.pass(sec(100));
+    assert!(bench.exchanges.iter().filter(|(_, said)| !said.refresh.is_empty()).count() >= 2);
+    bench.ends("d", Exit::Code(0));
+    assert_eq!(bench.started[4..], ["e"]);
+    assert_eq!(waited(&mut bench), ms(0));
 }
 
 #[test]
@@ -50,41 +78,6 @@ fn they_go_with_the_end_of_that_run() {
     bench.ends("b", Exit::Code(0));
     bench.ends("d", Exit::Code(0));
     assert_eq!(said(&bench, from), [(vec!["b", "d"], 2)]);
-}
-
-#[test]
-fn they_wait_for_no_run_that_is_older_than_an_exchange() {
-    let mut bench = begun(ms(6));
-    bench.pass(ms(7));
-    let from = bench.exchanges.len();
-    bench.ends("b", Exit::Code(0));
-    assert_eq!(said(&bench, from), [(vec!["b"], 1)]);
-}
-
-#[test]
-fn they_do_not_wait_where_exchanges_are_quick_or_were_slow_once() {
-    let mut quick = begun(ms(1));
-    let mut once = begun(ms(1));
-    once.took = ms(100);
-    once.pass(sec(40));
-    once.took = ms(1);
-    once.ends("c", Exit::Code(0));
-    for bench in [&mut quick, &mut once] {
-        let from = bench.exchanges.len();
-        bench.ends("b", Exit::Code(0));
-        assert_eq!(said(bench, from), [(vec!["b"], 1)]);
-    }
-}
-
-#[test]
-fn however_slow_the_database_they_wait_ten_milliseconds() {
-    let mut bench = begun(sec(10));
-    let from = bench.exchanges.len();
-    bench.ends("b", Exit::Code(0));
-    bench.pass(ms(9));
-    assert_eq!(said(&bench, from), []);
-    bench.pass(ms(2));
-    assert_eq!(said(&bench, from), [(vec!["b"], 1)]);
 }
 
 #[test]
