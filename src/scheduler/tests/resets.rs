@@ -86,11 +86,13 @@ fn what_a_failure_left_unsent_of_many_resets_is_found_anew() {
 
 #[test]
 fn an_end_that_must_wait_for_a_locked_row_holds_up_no_reset() {
-    let mut bench = Bench::started(Rules { workers: 2, ..rules() }, &[("a", "needed", -900), ("b", "done", 0)]);
-    bench.pass(20 * MIN - sec(6));
+    let mut bench = Bench::with_rows(Rules { workers: 2, ..rules() }, &[("a", "needed", -900), ("b", "done", 10)]);
+    bench.list(["a", "b"].map(|name| Listed { offset: sec(3), ..tenant(name) }));
+    bench.pass(20 * MIN - sec(3));
     bench.locked = vec!["a".into()];
     bench.ends("a", Exit::Code(0));
-    bench.pass(sec(7));
+    // b's slot comes after 6 s; the record is tried after 3 s and 6.2 s, and no look is due.
+    bench.pass(Duration::from_millis(6_050));
     assert_eq!(bench.started, ["a", "b"]);
 }
 
